@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn any_edit_is_detected() {
-        let edits: [(&str, fn(&mut Entry)); 6] = [
+        type Edit = (&'static str, fn(&mut Entry));
+        let edits: [Edit; 6] = [
             ("time", |e| e.at_ms += 1),
             ("event", |e| e.event = Event::TaskDone),
             ("subject", |e| e.subject.push('x')),
