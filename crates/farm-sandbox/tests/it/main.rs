@@ -1,0 +1,5 @@
+//! The sandbox against real bubblewrap and the real kernel.
+
+mod run;
+mod support;
+mod toolchains;
