@@ -66,9 +66,9 @@ pub(crate) enum Step {
     FollowParent {
         parent: Pid,
     },
-    /// Nothing but standard streams, and this descriptor if given, outlives the exec.
+    /// Nothing but standard streams and these descriptors outlives the exec.
     CloseAllBut {
-        kept: Option<RawFd>,
+        kept: Vec<RawFd>,
     },
 }
 
@@ -143,7 +143,7 @@ impl Step {
                 // It may have died before the line above.
                 if rustix::process::getppid() == Some(*parent) { Ok(()) } else { Err(Errno::SRCH) }
             }
-            Step::CloseAllBut { kept } => close_all_but(*kept),
+            Step::CloseAllBut { kept } => close_all_but(kept),
         }
     }
 }
@@ -194,13 +194,15 @@ fn map_owners(tree: BorrowedFd<'_>, owners: BorrowedFd<'_>) -> Result<(), Errno>
     check(result)
 }
 
-fn close_all_but(kept: Option<RawFd>) -> Result<(), Errno> {
+fn close_all_but(kept: &[RawFd]) -> Result<(), Errno> {
     // SAFETY: marks descriptors close-on-exec; none is closed under its owner.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
-    let Some(kept) = kept else { return Ok(()) };
-    // SAFETY: the caller keeps this descriptor open until the child was made.
-    let kept = unsafe { BorrowedFd::borrow_raw(kept) };
-    rustix::io::fcntl_setfd(kept, FdFlags::empty())
+    for number in kept {
+        // SAFETY: the caller keeps this descriptor open until the child was made.
+        let kept = unsafe { BorrowedFd::borrow_raw(*number) };
+        rustix::io::fcntl_setfd(kept, FdFlags::empty())?;
+    }
+    Ok(())
 }
 
 fn check(result: libc::c_long) -> Result<(), Errno> {

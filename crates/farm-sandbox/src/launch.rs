@@ -8,67 +8,21 @@ use std::path::{Component, Path, PathBuf};
 use rustix::process::Resource;
 
 use crate::child::Step;
-use crate::command::{Command, Limits, Mount, SCRATCH_DIR, WORKSPACE_DIR};
+use crate::command::{Command, Limits, Mount};
 use crate::sandbox::{Sandbox, SandboxError, Tier, Worker};
 use crate::workspace::{Kind, Workspace};
+
+mod bwrap;
+mod system;
+
+pub(crate) use system::SystemPaths;
+
+use bwrap::staged;
+use system::ETC;
 
 /// Where the child puts its staging folder in the end: bubblewrap covers `/tmp` anyway, and everybody can reach it.
 const STAGED: &str = "/tmp";
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-const HOME: &str = "/tmp/home";
-/// The user that commands see themselves as, whatever they are on the host.
-const INSIDE_UID: &str = "1000";
-
-/// Files that programs look for, the same on every host.
-const ETC: [(&str, &[u8]); 4] = [
-    (
-        "passwd",
-        b"root:x:0:0:root:/nonexistent:/usr/sbin/nologin\npatchfarm:x:1000:1000:patchfarm:/tmp/home:/bin/sh\n",
-    ),
-    ("group", b"root:x:0:\npatchfarm:x:1000:\n"),
-    ("hosts", b"127.0.0.1 localhost patchfarm\n::1 localhost\n"),
-    ("nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files\n"),
-];
-
-/// The parts of the host's system that every command sees, read-only. Nothing of `/root`, `/home`, `/var`, `/run`.
-#[derive(Debug)]
-pub(crate) struct SystemPaths {
-    binds: Vec<PathBuf>,
-    /// (target, link): `/bin` is a link into `/usr` on today's systems.
-    links: Vec<(PathBuf, PathBuf)>,
-}
-
-impl SystemPaths {
-    pub(crate) fn find() -> SystemPaths {
-        const FOLDERS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-        const ETC: [&str; 13] = [
-            "/etc/alternatives",
-            "/etc/ca-certificates",
-            "/etc/crypto-policies",
-            "/etc/ld.so.cache",
-            "/etc/ld.so.conf",
-            "/etc/ld.so.conf.d",
-            "/etc/localtime",
-            "/etc/mime.types",
-            "/etc/pki/ca-trust/extracted",
-            "/etc/pki/tls/certs",
-            "/etc/protocols",
-            "/etc/ssl/certs",
-            "/etc/ssl/openssl.cnf",
-        ];
-        let mut paths = SystemPaths { binds: Vec::new(), links: Vec::new() };
-        for folder in FOLDERS.map(PathBuf::from) {
-            match std::fs::read_link(&folder) {
-                Ok(target) => paths.links.push((target, folder)),
-                Err(_) if folder.is_dir() => paths.binds.push(folder),
-                // This system has none.
-                Err(_) => {}
-            }
-        }
-        paths.binds.extend(ETC.into_iter().map(PathBuf::from).filter(|path| path.exists()));
-        paths
-    }
-}
 
 /// A program about to be started.
 #[derive(Debug)]
@@ -83,6 +37,8 @@ pub(crate) struct Launch {
     pub(crate) name: String,
     steps: Vec<Step>,
     limits: Vec<(Resource, u64)>,
+    /// Descriptors that bubblewrap gets besides the standard streams.
+    kept: Vec<RawFd>,
     contained: bool,
 }
 
@@ -91,19 +47,21 @@ impl Launch {
         self.contained
     }
 
-    /// Makes bubblewrap report on the descriptor `status`.
-    pub(crate) fn report_on(&mut self, status: RawFd) {
-        self.args.splice(0..0, ["--json-status-fd".into(), status.to_string().into()]);
+    /// Makes bubblewrap report on `status`, and start the command only at the end of `gate`.
+    pub(crate) fn attach(&mut self, status: RawFd, gate: RawFd) {
+        let options = ["--json-status-fd".into(), status.to_string(), "--block-fd".into(), gate.to_string()];
+        self.args.splice(0..0, options.map(OsString::from));
+        self.kept = vec![status, gate];
     }
 
-    /// Splits off the child's steps; `status` is the descriptor on which bubblewrap reports.
-    pub(crate) fn steps(&mut self, status: Option<RawFd>) -> Vec<Step> {
+    /// Splits off the child's steps.
+    pub(crate) fn steps(&mut self) -> Vec<Step> {
         let mut steps = std::mem::take(&mut self.steps);
         steps.extend(self.limits.drain(..).map(|(resource, value)| Step::Limit { resource, value }));
         if !self.contained {
             steps.push(Step::NewSession);
         }
-        steps.push(Step::CloseAllBut { kept: status });
+        steps.push(Step::CloseAllBut { kept: std::mem::take(&mut self.kept) });
         steps.push(Step::FollowParent { parent: rustix::process::getpid() });
         steps
     }
@@ -141,8 +99,8 @@ fn validate(command: &Command) -> Result<(), SandboxError> {
         return refuse(format!("its folder {} leads out of the workspace", command.cwd.display()));
     }
     for mount in &command.read_only {
-        if !mount.host.is_absolute() || !mount.inside.is_absolute() {
-            return refuse(format!("the mount of {} needs absolute paths", mount.host.display()));
+        if !mount.host.is_absolute() || !mount.inside.strip_prefix("/").is_ok_and(is_beneath) {
+            return refuse(format!("the mount of {} needs absolute, plain paths", mount.host.display()));
         }
     }
     Ok(())
@@ -204,6 +162,7 @@ fn bare(sandbox: &Sandbox, command: &Command, workspace: &Workspace) -> Result<L
         name: String::new(),
         steps,
         limits: Vec::new(),
+        kept: Vec::new(),
         contained: false,
     })
 }
@@ -213,13 +172,14 @@ fn contained(sandbox: &Sandbox, command: &Command, workspace: &Workspace) -> Res
         sandbox.shared.settings.toolchains.mounts.iter().chain(&command.read_only).collect();
     Ok(Launch {
         program: sandbox.shared.settings.bwrap.clone(),
-        args: bwrap_args(sandbox, command, workspace, &mounts),
+        args: bwrap::arguments(sandbox, command, workspace, &mounts),
         env: Vec::new(),
         cwd: None,
         capture_stdout: false,
         name: String::new(),
         steps: staging(sandbox, workspace, &mounts)?,
         limits: Vec::new(),
+        kept: Vec::new(),
         contained: true,
     })
 }
@@ -286,76 +246,6 @@ fn staging(sandbox: &Sandbox, workspace: &Workspace, mounts: &[&Mount]) -> Resul
     steps.push(Step::Move { from: c_string(stage.as_os_str())?, to: c_string(STAGED.as_ref())? });
     steps.extend(later);
     Ok(steps)
-}
-
-fn staged(name: &str) -> PathBuf {
-    Path::new(STAGED).join(name)
-}
-
-fn bwrap_args(
-    sandbox: &Sandbox,
-    command: &Command,
-    workspace: &Workspace,
-    mounts: &[&Mount],
-) -> Vec<OsString> {
-    let limits = &command.limits;
-    let mut args = Args::default();
-    args.words("--unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --disable-userns")
-        .words("--die-with-parent --new-session --cap-drop ALL --clearenv --hostname patchfarm")
-        .words("--uid")
-        .word(INSIDE_UID)
-        .words("--gid")
-        .word(INSIDE_UID);
-
-    for path in &sandbox.shared.system.binds {
-        args.words("--ro-bind").word(path).word(path);
-    }
-    for (target, link) in &sandbox.shared.system.links {
-        args.words("--symlink").word(target).word(link);
-    }
-    for (name, _) in ETC {
-        args.words("--ro-bind").word(staged("etc").join(name)).word(Path::new("/etc").join(name));
-    }
-    args.words("--proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev")
-        .words("--perms 1777 --size")
-        .word(limits.tmp_bytes.to_string())
-        .words("--tmpfs /tmp --dir")
-        .word(HOME);
-
-    let tree = match workspace.inner().kind() {
-        Kind::Overlay => staged("tree"),
-        Kind::Copy => staged("workspace/tree"),
-    };
-    args.words("--bind").word(tree).word(WORKSPACE_DIR);
-    args.words("--bind").word(staged("workspace/scratch")).word(SCRATCH_DIR);
-    for (mount_idx, mount) in mounts.iter().enumerate() {
-        args.words("--ro-bind").word(staged(&format!("mount-{mount_idx}"))).word(&mount.inside);
-    }
-    args.words("--remount-ro / --chdir").word(Path::new(WORKSPACE_DIR).join(&command.cwd));
-    for (key, value) in environment(sandbox, command, HOME, "/tmp") {
-        args.words("--setenv").word(key).word(value);
-    }
-    args.words("--");
-    args.0.extend(command.argv.iter().cloned());
-    args.0
-}
-
-/// An argument list in the making.
-#[derive(Default)]
-struct Args(Vec<OsString>);
-
-impl Args {
-    /// Adds words of ours, parted by spaces.
-    fn words(&mut self, words: &str) -> &mut Args {
-        self.0.extend(words.split(' ').map(OsString::from));
-        self
-    }
-
-    /// Adds one word, whatever is in it.
-    fn word(&mut self, word: impl AsRef<OsStr>) -> &mut Args {
-        self.0.push(word.as_ref().to_owned());
-        self
-    }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, SandboxError> {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub work_dir: PathBuf,
     /// A worker that runs as root gives slot `n` the user and group `uid_base + n`, which nobody else may have.
     pub uid_base: u32,
+    /// Use overlays where they work; without, every workspace is a copy.
+    pub overlay: bool,
     /// Shown to every command.
     pub toolchains: Toolchains,
 }
@@ -37,6 +39,7 @@ impl Settings {
             bwrap: "bwrap".into(),
             work_dir: work_dir.into(),
             uid_base: 61_000,
+            overlay: true,
             toolchains: Toolchains::default(),
         }
     }

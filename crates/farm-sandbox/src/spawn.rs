@@ -12,9 +12,22 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::child::Step;
-use crate::sandbox::SandboxError;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Why a program did not start.
+#[derive(Debug)]
+pub(crate) struct Unstarted {
+    /// What failed between fork and exec; without it, fork or exec itself.
+    pub(crate) step: Option<&'static str>,
+    pub(crate) source: std::io::Error,
+}
+
+impl From<std::io::Error> for Unstarted {
+    fn from(source: std::io::Error) -> Unstarted {
+        Unstarted { step: None, source }
+    }
+}
 
 /// A handle on the forking thread, which ends when the last handle is gone.
 #[derive(Debug, Clone)]
@@ -34,7 +47,7 @@ impl Spawner {
     }
 
     /// Starts `program` after the child took `steps`.
-    pub(crate) async fn spawn(&self, mut program: Command, steps: Vec<Step>) -> Result<Child, SandboxError> {
+    pub(crate) async fn spawn(&self, mut program: Command, steps: Vec<Step>) -> Result<Child, Unstarted> {
         let (answer, answered) = oneshot::channel();
         let runtime = Handle::current();
         let job = Box::new(move || {
@@ -42,19 +55,15 @@ impl Spawner {
             // A caller that is gone drops the child here, which kills it.
             drop(answer.send(spawn_here(&mut program, steps)));
         });
-        let gone = || SandboxError::Setup {
-            step: "fork",
-            reason: "the forking thread has ended; the worker must be started again".into(),
-        };
+        let gone = || std::io::Error::other("the forking thread has ended");
         self.jobs.send(job).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
 
-fn spawn_here(program: &mut Command, steps: Vec<Step>) -> Result<Child, SandboxError> {
-    let io = |source| SandboxError::Io { what: "prepare the child", source };
-    let (mut failed_step, report) = std::io::pipe().map_err(io)?;
-    rustix::io::ioctl_fionbio(failed_step.as_fd(), true).map_err(|errno| io(errno.into()))?;
+fn spawn_here(program: &mut Command, steps: Vec<Step>) -> Result<Child, Unstarted> {
+    let (mut failed_step, report) = std::io::pipe()?;
+    rustix::io::ioctl_fionbio(failed_step.as_fd(), true).map_err(std::io::Error::from)?;
 
     let steps = Arc::new(steps);
     let for_child = Arc::clone(&steps);
@@ -72,13 +81,13 @@ fn spawn_here(program: &mut Command, steps: Vec<Step>) -> Result<Child, SandboxE
         });
     }
     program.kill_on_drop(true);
-    program.spawn().map_err(|error| {
+    program.spawn().map_err(|source| {
         let mut number = [0; size_of::<usize>()];
         let step = match failed_step.read_exact(&mut number) {
-            Ok(()) => steps.get(usize::from_ne_bytes(number)),
-            // Nothing was written: fork or exec itself failed.
+            Ok(()) => steps.get(usize::from_ne_bytes(number)).map(Step::name),
+            // Nothing was written: no step failed.
             Err(_) => None,
         };
-        SandboxError::Setup { step: step.map_or("start the program", Step::name), reason: error.to_string() }
+        Unstarted { step, source }
     })
 }

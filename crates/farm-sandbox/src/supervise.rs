@@ -1,21 +1,28 @@
 //! Watches one command: drains its output, ends it in time, and returns only when its whole process tree is dead.
 
+use std::io::{ErrorKind, PipeWriter};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStdin};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{Captured, Exit, Finished, Limits};
+use crate::command::{Exit, Finished, Limits};
 use crate::launch::Launch;
 use crate::output::Recorder;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::workspace::Turn;
+
+mod init;
+mod report;
+
+use init::Init;
+use report::{bare_exit, contained_exit, not_started, number_after};
 
 /// How long a killed tree may take to be gone, and a pipe held by an escaped process (opt-out only) is still read.
 const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -49,6 +56,7 @@ async fn feed(mut pipe: ChildStdin, bytes: Vec<u8>) {
 /// A started command and what is known of it so far.
 struct Running {
     child: Child,
+    pid: Option<Pid>,
     /// Carries standard output and error together, or standard error alone.
     output: Option<Receiver>,
     /// Carries standard output alone, if the command asked for that.
@@ -56,6 +64,8 @@ struct Running {
     /// What bubblewrap says: the pid of its init, then the command's exit code.
     status: Option<Receiver>,
     status_text: Vec<u8>,
+    /// Closed when we hold its init, so that no command runs that we could not kill.
+    gate: Option<PipeWriter>,
     init: Option<Init>,
     contained: bool,
     recorded: Recorder,
@@ -81,10 +91,12 @@ impl Running {
         } else {
             (None, output_end.try_clone().map_err(io)?)
         };
-        let status = if launch.contained() { Some(std::io::pipe().map_err(io)?) } else { None };
-        let (status, status_end) = status.unzip();
-        if let Some(end) = &status_end {
-            launch.report_on(end.as_raw_fd());
+        let (mut status, mut gate, mut bwrap_ends) = (None, None, None);
+        if launch.contained() {
+            let (report, report_end) = std::io::pipe().map_err(io)?;
+            let (gate_end, ours) = std::io::pipe().map_err(io)?;
+            launch.attach(report_end.as_raw_fd(), gate_end.as_raw_fd());
+            (status, gate, bwrap_ends) = (Some(report), Some(ours), Some((report_end, gate_end)));
         }
 
         let mut program = tokio::process::Command::new(&launch.program);
@@ -96,20 +108,19 @@ impl Running {
             .stdin(if with_input { Stdio::piped() } else { Stdio::null() })
             .stdout(stdout_end)
             .stderr(output_end);
-        let child = sandbox
-            .shared
-            .spawner
-            .spawn(program, launch.steps(status_end.as_ref().map(AsRawFd::as_raw_fd)))
-            .await?;
-        drop(status_end);
+        let spawned = sandbox.shared.spawner.spawn(program, launch.steps()).await;
+        let child = spawned.map_err(|unstarted| report::unstarted(unstarted, launch))?;
+        drop(bwrap_ends);
 
         let receiver = |end: OwnedFd| Receiver::from_owned_fd(end).map_err(io);
         Ok(Running {
+            pid: child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())),
             child,
             output: Some(receiver(output.into())?),
             stdout: stdout.map(|end| receiver(end.into())).transpose()?,
             status: status.map(|end| receiver(end.into())).transpose()?,
             status_text: Vec::new(),
+            gate,
             init: None,
             contained: launch.contained(),
             recorded: Recorder::new(limits.output_kept_bytes),
@@ -137,7 +148,7 @@ impl Running {
             let undecided = self.verdict.is_none() && self.exited.is_none();
             let ended = tokio::select! {
                 read = read(&mut self.status, &mut status) => {
-                    self.heard(&status[..read]);
+                    self.heard(&status[..read])?;
                     None
                 }
                 exited = self.child.wait(), if self.exited.is_none() => {
@@ -188,23 +199,33 @@ impl Running {
     }
 
     /// Takes in a piece of bubblewrap's report.
-    fn heard(&mut self, piece: &[u8]) {
+    fn heard(&mut self, piece: &[u8]) -> Result<(), SandboxError> {
         self.status_text.extend_from_slice(piece);
         if self.init.is_some() || self.exited.is_some() {
-            return;
+            return Ok(());
         }
-        if let (Some(pid), Some(outer)) = (number_after(&self.status_text, b"\"child-pid\""), self.child.id())
-        {
-            self.init = Init::open(pid, outer);
-            if self.verdict.is_some() {
-                self.kill();
+        let (Some(pid), Some(outer)) = (number_after(&self.status_text, b"\"child-pid\""), self.pid) else {
+            return Ok(());
+        };
+        match Init::open(pid, outer) {
+            Ok(init) => self.init = Some(init),
+            // It died while it was set up; bubblewrap says why and ends.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // The gate stays closed, and bubblewrap is killed with this error.
+            Err(source) => {
+                return Err(SandboxError::Io { what: "hold the first process of the sandbox", source });
             }
         }
+        match self.verdict {
+            Some(_) => self.kill(),
+            None => self.gate = None,
+        }
+        Ok(())
     }
 
     /// Kills the pid namespace by its init. Before that exists, [`Running::heard`] does it as soon as it does:
     /// bubblewrap killed in between could leave a half-made child that nobody reaps.
-    fn kill(&mut self) {
+    fn kill(&self) {
         match &self.init {
             Some(init) => init.kill(),
             None if !self.contained => self.kill_outer(),
@@ -212,22 +233,29 @@ impl Running {
         }
     }
 
-    fn kill_outer(&mut self) {
-        let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { return };
-        // Not reaped yet, so the number is still this child's; the group exists only without containment.
-        let killed = if self.contained {
-            rustix::process::kill_process(pid, Signal::KILL)
-        } else {
-            rustix::process::kill_process_group(pid, Signal::KILL)
+    fn kill_outer(&self) {
+        let Some(pid) = self.pid else { return };
+        let killed = match (self.contained, self.exited) {
+            (true, None) => rustix::process::kill_process(pid, Signal::KILL),
+            (true, Some(_)) => Ok(()),
+            // The group lives on while a member does, and the kernel does not give its number away before.
+            (false, _) => rustix::process::kill_process_group(pid, Signal::KILL),
         };
-        if let Err(error) = killed {
-            tracing::warn!(%error, "cannot kill a command");
+        match killed {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => tracing::warn!(%error, "cannot kill a command"),
         }
     }
 
-    /// Waits until init is gone, and with it everything in its pid namespace. Bubblewrap may end a moment before it.
+    /// Returns when nothing of the command is left. Bubblewrap may end a moment before its init does, and with init
+    /// dies everything in its pid namespace; without containment the process group has to do.
     async fn await_tree(&mut self) {
-        let Some(init) = &self.init else { return };
+        let Some(init) = &self.init else {
+            if !self.contained {
+                self.kill_outer();
+            }
+            return;
+        };
         init.kill();
         if tokio::time::timeout(KILL_GRACE, init.gone()).await.is_err() {
             tracing::error!("a killed sandbox does not end; a process in it hangs in the kernel");
@@ -261,118 +289,5 @@ async fn read(end: &mut Option<Receiver>, buffer: &mut [u8]) -> usize {
             *end = None;
             0
         }
-    }
-}
-
-/// Bubblewrap's init, the first process of the pid namespace, held so that its number cannot be reused.
-struct Init {
-    handle: AsyncFd<OwnedFd>,
-}
-
-impl Init {
-    /// Opens process `pid` if it is a child of `outer`: else it has ended, and the number may be somebody else's.
-    fn open(pid: i32, outer: u32) -> Option<Init> {
-        let handle = rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // "pid (name) state parent …", where the name may hold anything.
-        let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()?;
-        if parent != outer {
-            return None;
-        }
-        // SAFETY: an owned descriptor stays open and the same for as long as it is registered.
-        let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.ok()?;
-        Some(Init { handle })
-    }
-
-    fn kill(&self) {
-        match rustix::process::pidfd_send_signal(self.handle.get_ref(), Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => tracing::warn!(%error, "cannot kill a sandbox"),
-        }
-    }
-
-    async fn gone(&self) {
-        // An error means that the runtime is shutting down.
-        drop(self.handle.readable().await);
-    }
-
-    /// Reaps it if it became ours: a worker that is itself pid 1 of a container inherits it when bubblewrap ends first.
-    fn reap(&self) {
-        let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(self.handle.get_ref()));
-        // It is nearly always another's child, which is the error ignored here.
-        let _ = rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    }
-}
-
-fn bare_exit(status: ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-    }
-}
-
-fn contained_exit(code: i32) -> Exit {
-    /// The signals that end programs in practice; other codes above 128 are more likely a program's own.
-    const DEADLY: [i32; 11] = [
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGILL,
-        libc::SIGABRT,
-        libc::SIGBUS,
-        libc::SIGFPE,
-        libc::SIGKILL,
-        libc::SIGSEGV,
-        libc::SIGTERM,
-        libc::SIGXCPU,
-        libc::SIGXFSZ,
-    ];
-    match code - 128 {
-        signal if DEADLY.contains(&signal) => Exit::Signal(signal),
-        _ => Exit::Code(code),
-    }
-}
-
-/// Tells a missing program from a sandbox that could not be set up, by bubblewrap's last words.
-fn not_started(program: String, output: &Captured) -> SandboxError {
-    let text = output.text();
-    let reason =
-        text.lines().rev().find_map(|line| line.strip_prefix("bwrap: ")).unwrap_or("no reason was given");
-    match reason.strip_prefix("execvp ") {
-        Some(failure) if failure.ends_with("No such file or directory") => {
-            SandboxError::ProgramNotFound { program }
-        }
-        Some(failure) => SandboxError::NotStarted { program, reason: failure.into() },
-        None => SandboxError::Setup { step: "bubblewrap", reason: reason.into() },
-    }
-}
-
-/// Finds `"key": number`, once the number is whole, in the JSON lines that bubblewrap writes.
-fn number_after(text: &[u8], key: &[u8]) -> Option<i32> {
-    let at = text.windows(key.len()).position(|window| window == key)? + key.len();
-    let rest = text[at..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_bubblewraps_report() {
-        let whole = b"{ \"child-pid\": 4711 }\n{ \"exit-code\": 3 }\n";
-        assert_eq!(number_after(whole, b"\"child-pid\""), Some(4711));
-        assert_eq!(number_after(whole, b"\"exit-code\""), Some(3));
-        assert_eq!(number_after(&whole[..19], b"\"child-pid\""), None, "the number may go on");
-        assert_eq!(number_after(b"{ \"child-pid\": x }", b"\"child-pid\""), None);
-    }
-
-    #[test]
-    fn tells_signals_from_codes() {
-        assert_eq!(contained_exit(0), Exit::Code(0));
-        assert_eq!(contained_exit(137), Exit::Signal(9));
-        assert_eq!(contained_exit(128), Exit::Code(128));
-        assert_eq!(contained_exit(255), Exit::Code(255));
     }
 }

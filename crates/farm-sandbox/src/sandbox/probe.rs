@@ -35,23 +35,23 @@ const REMEDY_NONE: &str = "this host's bubblewrap or kernel does not contain com
 
 pub(super) async fn probe(mut settings: Settings) -> Result<Sandbox, Unavailable> {
     settings.bwrap = find_bwrap(&settings.bwrap)?;
-    let overlaid = Sandbox::assemble(settings.clone(), Tier::Bubblewrap, true)?;
-    match try_out(&overlaid).await {
-        Ok(()) => return Ok(overlaid),
-        Err(Failure::Escape { detail }) => return Err(escape(detail)),
-        // Not a weaker sandbox, only a slower workspace: many file systems cannot hold an overlay's upper layer.
-        Err(Failure::Broken { detail }) => {
-            tracing::info!(detail, "no overlay here, workspaces will be copies")
+    // A copy is not a weaker sandbox, only a slower workspace: many file systems cannot hold an overlay's upper layer.
+    let ways: &[bool] = if settings.overlay { &[true, false] } else { &[false] };
+    let mut last = String::new();
+    for &overlay in ways {
+        let sandbox = Sandbox::assemble(settings.clone(), Tier::Bubblewrap, overlay)?;
+        match try_out(&sandbox).await {
+            Ok(()) => return Ok(sandbox),
+            Err(Failure::Escape { detail }) => {
+                return Err(Unavailable { code: "canary", detail, remedy: REMEDY_NONE });
+            }
+            Err(Failure::Broken { detail }) => {
+                tracing::info!(overlay, detail, "commands cannot be run this way here");
+                last = detail;
+            }
         }
     }
-    let copied = Sandbox::assemble(settings, Tier::Bubblewrap, false)?;
-    match try_out(&copied).await {
-        Ok(()) => Ok(copied),
-        Err(Failure::Escape { detail }) => Err(escape(detail)),
-        Err(Failure::Broken { detail }) => {
-            Err(Unavailable { code: "setup", detail, remedy: REMEDY_NAMESPACES })
-        }
-    }
+    Err(Unavailable { code: "setup", detail: last, remedy: REMEDY_NAMESPACES })
 }
 
 fn find_bwrap(name: &Path) -> Result<PathBuf, Unavailable> {
@@ -68,10 +68,6 @@ fn find_bwrap(name: &Path) -> Result<PathBuf, Unavailable> {
         detail: format!("there is no bubblewrap at {}", name.display()),
         remedy: "install bubblewrap 0.8 or later (Debian: apt install bubblewrap)",
     })
-}
-
-fn escape(detail: String) -> Unavailable {
-    Unavailable { code: "canary", detail, remedy: REMEDY_NONE }
 }
 
 /// What a canary found.

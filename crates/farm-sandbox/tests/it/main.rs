@@ -1,5 +1,12 @@
 //! The sandbox against real bubblewrap and the real kernel.
+//!
+//! As root, commands run under a uid of their own; as anybody else, under the worker's. Both must pass all of this.
 
-mod run;
+mod containment;
+mod endings;
+mod layers;
+mod output;
+mod session;
 mod support;
 mod toolchains;
+mod uncontained;
