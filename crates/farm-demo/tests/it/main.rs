@@ -3,8 +3,14 @@
 // clippy.toml lets tests unwrap; this extends that to the helpers beside them.
 #![allow(clippy::unwrap_used)]
 
+mod checks;
+
 mod git;
 
 mod git_http;
 
 mod model_server;
+
+mod samples;
+
+mod scenario;

@@ -1,0 +1,1 @@
+"""Says hello in the language of whoever comes in."""

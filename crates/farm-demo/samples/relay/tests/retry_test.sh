@@ -1,0 +1,7 @@
+test_retry_succeeds_at_once() {
+    retry 3 true
+}
+
+test_retry_gives_up() {
+    if retry 2 false; then exit 1; fi
+}

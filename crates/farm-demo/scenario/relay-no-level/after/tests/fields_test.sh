@@ -1,0 +1,15 @@
+test_trim() {
+    equal "a  b" "$(trim "  a  b ")"
+}
+
+test_describe() {
+    equal "[warn] web1: disk is full" "$(describe warn web1 " disk is full")"
+}
+
+test_describe_without_message() {
+    equal "[warn] web1: (no message)" "$(describe warn web1 "")"
+}
+
+test_describe_without_level() {
+    equal "[none] web1: up" "$(describe "" web1 up)"
+}
