@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use script::Script;
 
@@ -57,7 +57,8 @@ impl ModelServer {
     pub async fn start(script: Script, latency: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { script, latency, seen: Mutex::default() });
+        let shared =
+            Arc::new(Shared { script, latency, seen: Mutex::default(), arrivals: watch::Sender::new(()) });
         let router = Router::new()
             .route("/v1/chat/completions", post(answer::completions))
             .route("/v1/models", get(answer::models))
@@ -87,6 +88,17 @@ impl ModelServer {
         self.shared.seen().calls.clone()
     }
 
+    /// Waits until `key` was asked `times` times in all.
+    pub async fn until_asked(&self, key: &str, times: u64) {
+        let mut arrivals = self.shared.arrivals.subscribe();
+        while self.shared.seen().calls.get(key).is_none_or(|calls| *calls < times) {
+            // The sender lives as long as `self`, so this cannot fail; if it did, nothing more would come.
+            if arrivals.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The last requests, oldest first.
     pub fn requests(&self) -> Vec<Asked> {
         self.shared.seen().requests.iter().cloned().collect()
@@ -98,6 +110,8 @@ struct Shared {
     script: Script,
     latency: Duration,
     seen: Mutex<Seen>,
+    /// Changes with every call.
+    arrivals: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +135,7 @@ impl Shared {
             seen.requests.pop_front();
         }
         seen.requests.push_back(asked);
+        self.arrivals.send_replace(());
         before
     }
 }

@@ -124,7 +124,7 @@ pub(super) const ROWS: &[Row] = &[
         repository: "greet",
         title: "a search/replace reply",
         kind: "feat",
-        goal: "part_of_day() says night from 22 to 4 o'clock",
+        goal: "part_of_day() says night from 22 until 5 in the morning",
         path: Some("greet/clock.py"),
         work: Work::Replies(&[reply!("greet-night", "reply.md")]),
         files: after!("greet-night": "greet/clock.py", "tests/test_clock.py"),

@@ -106,3 +106,21 @@ async fn a_hundred_calls_wait_side_by_side() {
     assert_eq!(server.calls()["k"], 100);
     assert_eq!(ask(&server, "quick").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_test_can_wait_for_a_call() {
+    let server = serve(vec![Rule::new("k", "goal", vec![Answer::text("s")])], Duration::from_secs(60)).await;
+    let asking = async {
+        for _ in 0..2 {
+            let url = format!("{}/chat/completions", server.url());
+            let body = json!({"messages": [{"role": "user", "content": "goal"}]});
+            // The answer is a minute away; the call alone counts.
+            let call =
+                reqwest::Client::new().post(url).json(&body).timeout(Duration::from_millis(200)).send();
+            assert!(call.await.unwrap_err().is_timeout());
+        }
+    };
+    tokio::join!(server.until_asked("k", 2), asking);
+    server.until_asked("k", 1).await;
+    assert_eq!(server.calls()["k"], 2);
+}

@@ -147,6 +147,22 @@ fn right_work_gives_the_expected_files_and_passes_every_check() {
 }
 
 #[test]
+fn the_wrong_line_numbers_are_wrong_in_every_hunk() {
+    let stage = Stage::new();
+    let (task, _) =
+        stage.tasks().into_iter().find(|(task, _)| task.id.as_str() == "relay-retry-limit").unwrap();
+    let tree = stage.checkout(task, "offsets");
+    let reply = &stage.replies(task)[0];
+    for line in reply.lines().filter(|line| line.starts_with("@@ -")) {
+        let start: usize = line["@@ -".len()..].split(',').next().unwrap().parse().unwrap();
+        assert!(start > 40, "{line}");
+    }
+    for file in ["lib/retry.sh", "tests/retry_test.sh"] {
+        assert!(std::fs::read_to_string(tree.join(file)).unwrap().lines().count() < 40, "{file}");
+    }
+}
+
+#[test]
 fn wrong_work_fails_a_check_that_passed_before() {
     let stage = Stage::new();
     let mut n_wrong = 0;
