@@ -5,6 +5,7 @@ mod failure;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use farm_core::redact::Redactor;
@@ -18,6 +19,9 @@ use crate::remote::{Credential, Remote, Transport};
 const MAX_STDOUT: usize = 64 << 20;
 /// What is kept of standard error, from its end.
 const MAX_STDERR: usize = 16 << 10;
+
+/// How long git may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How git is run; the same for every remote.
 #[derive(Debug, Clone)]
@@ -108,8 +112,7 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Its own group, so that git's helpers end with it.
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         let mut child = command
             .spawn()
             .map_err(|source| GitError::Spawn { program: self.settings.program.clone(), source })?;
@@ -121,12 +124,15 @@ impl Git {
             std::io::Result::Ok((stdout?, stderr?, status?))
         };
         let ended = tokio::time::timeout(call.limit, whole).await;
-        let (stdout, stderr, status) = match ended {
-            Ok(ended) => ended.map_err(GitError::io("talk to", &self.settings.program))?,
-            Err(_) => {
-                return Err(GitError::Timeout { verb: call.verb, url: call.url(), limit: call.limit });
-            }
+        let Ok(ended) = ended else {
+            group.signal(Signal::TERM);
+            // Whether it ends by itself or not, what is left of the group is killed.
+            let _ = tokio::time::timeout(GRACE, child.wait()).await;
+            group.signal(Signal::KILL);
+            group.0 = None;
+            return Err(GitError::Timeout { verb: call.verb, url: call.url(), limit: call.limit });
         };
+        let (stdout, stderr, status) = ended.map_err(GitError::io("talk to", &self.settings.program))?;
         group.0 = None;
         let redactor = call.remote.map_or_else(Redactor::default, Remote::redactor);
         Ok(Output {
@@ -216,15 +222,22 @@ impl Call<'_> {
     }
 }
 
-/// Kills a whole process group unless it is disarmed.
+/// Ends a whole process group when the caller goes away, unless it is disarmed. SIGTERM lets git remove its lock files,
+/// here and, for a local path, in the remote.
 struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.0 {
+            // It may have ended by itself a moment ago.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It may have ended by itself a moment ago.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        self.signal(Signal::TERM);
     }
 }
 
@@ -270,7 +283,19 @@ pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), GitError> {
     if std::fs::read(path).is_ok_and(|found| found == text.as_bytes()) {
         return Ok(());
     }
-    let own = path.with_extension(format!("new-{}", std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+    let own = path.with_extension(format!("new-{}-{unique}", std::process::id()));
     std::fs::write(&own, text).map_err(GitError::io("write", &own))?;
     std::fs::rename(&own, path).map_err(GitError::io("replace", path))
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), GitError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(GitError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use farm_core::delta::sha256;
 use farm_core::id::{BRANCH_PREFIX, Oid};
 
+use crate::command::{Output, remove_if_there};
 use crate::error::GitError;
 use crate::lock::{Kind, lock};
 use crate::mirror::{Mirror, blocking, full_ref};
@@ -66,7 +67,7 @@ impl Mirror {
         if self.has_commit(commit).await? { Ok(()) } else { Err(self.base_missing(commit)) }
     }
 
-    async fn has_commit(&self, commit: &Oid) -> Result<bool, GitError> {
+    pub(super) async fn has_commit(&self, commit: &Oid) -> Result<bool, GitError> {
         let (objects, commit) = (self.objects(), commit.clone());
         blocking(move || objects.has_commit(&commit)).await
     }
@@ -85,6 +86,8 @@ impl Mirror {
             return Ok(tip);
         }
         let local = format!("refs/farm/{}", &sha256(branch.as_bytes())[..32]);
+        // Left by a fetch that was killed; ours is the only one now, by the caller's lock.
+        remove_if_there(&self.shared.dir.join(format!("{local}.lock")))?;
         self.fetch(&format!("+{source}:{local}"), branch).await?;
         let objects = self.objects();
         blocking(move || objects.resolve(&local)).await
@@ -113,7 +116,7 @@ impl Mirror {
         }
     }
 
-    async fn run_fetch(&self, refspec: &str) -> Result<crate::command::Output, GitError> {
+    async fn run_fetch(&self, refspec: &str) -> Result<Output, GitError> {
         let options =
             ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap=", "--"];
         let mut args: Vec<OsString> = options.iter().map(Into::into).collect();

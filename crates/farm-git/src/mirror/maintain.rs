@@ -14,6 +14,8 @@ const MANY_PACKS: usize = 50;
 const KEPT_UNREACHABLE: &str = "30.days.ago";
 /// A repack of a large repository takes its time; it holds up nobody.
 const LIMIT: Duration = Duration::from_secs(3600);
+/// Longer than any fetch or repack may take.
+const TORN_AFTER: Duration = Duration::from_secs(86_400);
 
 /// What maintenance did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,21 @@ impl Mirror {
         call.remote = None;
         let repacked = self.shared.git.run_ok(call).await;
         self.shared.objects.packs_changed();
+        self.remove_torn_packs();
         repacked.map(|_| Maintained::Repacked)
+    }
+
+    /// Removes what killed fetches and repacks left half written, once nobody can be writing it any more.
+    fn remove_torn_packs(&self) {
+        let packs = std::fs::read_dir(self.shared.dir.join("objects/pack")).into_iter().flatten().flatten();
+        for torn in packs.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_")) {
+            let age = torn.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > TORN_AFTER))
+                && let Err(source) = std::fs::remove_file(torn.path())
+            {
+                tracing::warn!(path = %torn.path().display(), %source, "could not remove a torn pack");
+            }
+        }
     }
 
     /// Estimates as git does, from one of the 256 directories of loose objects.

@@ -47,6 +47,12 @@ impl Mirror {
     }
 
     async fn request(&self, wanted: Move<'_>) -> Result<Pushed, PushError> {
+        if let Some(new) = wanted.new
+            && !self.has_commit(new).await?
+        {
+            let detail = "the mirror does not have it".to_owned();
+            return Err(GitError::Object { doing: format!("push commit {new}"), detail }.into());
+        }
         let lease = format!("--force-with-lease={}:{}", wanted.name, text(wanted.old));
         let options = ["--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", &lease, "--"];
         let mut args: Vec<OsString> = options.iter().map(Into::into).collect();
@@ -94,6 +100,8 @@ fn report(output: &Output, name: &str) -> Option<Report> {
         match flag {
             " " | "+" | "*" | "-" => Some(Report::Done),
             "=" => Some(Report::UpToDate),
+            // The remote (or we) could not handle the pack: that says nothing about this ref.
+            _ if summary.contains("unpacker error") || summary.contains("failed to report status") => None,
             _ => {
                 let said = output.stderr.lines().filter(|line| line.starts_with("remote:"));
                 let words: Vec<&str> = std::iter::once(summary).chain(said).map(str::trim).collect();
