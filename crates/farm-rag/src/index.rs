@@ -1,0 +1,224 @@
+//! The search itself, over a tree that somebody else reads. What was extracted from a blob is kept by the blob's id, so that
+//! a new commit costs its new blobs only, and every branch shares them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use farm_core::id::Oid;
+use farm_core::port::{Blobs, ContextQuery};
+
+use crate::definition::{Kind, Symbol};
+use crate::extract::{Extract, Extractor, MAX_SOURCE_BYTES};
+use crate::language::{Language, Role};
+use crate::lru::Lru;
+use crate::pack::{Found, Room, pack};
+use crate::query::Query;
+use crate::rank::{Candidate, rank};
+use crate::token::{Term, terms};
+
+/// Fewer new blobs are not worth a thread.
+const BLOBS_PER_THREAD: usize = 32;
+
+/// A blob may stand under names of different languages.
+type Key = (Oid, Language);
+
+/// What an index may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory for what was extracted, in bytes.
+    pub cache_bytes: usize,
+    /// How many bytes of new blobs one search reads; what is beyond counts by its path alone.
+    pub read_bytes: u64,
+}
+
+/// Searches trees.
+pub struct Index {
+    extractor: Box<dyn Extractor>,
+    limits: Limits,
+    extracts: Mutex<Lru<Key, Arc<Extract>>>,
+}
+
+/// What an index holds of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Files of the tree.
+    pub files: u32,
+    /// Definitions in them.
+    pub definitions: u32,
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new(extractor: impl Extractor + 'static, limits: Limits) -> Self {
+        let extracts = Mutex::new(Lru::new(limits.cache_bytes));
+        Self { extractor: Box::new(extractor), limits, extracts }
+    }
+
+    /// The snippets that the query is about, at most `limit` of them (0 means as many as fit its tokens).
+    pub fn search(&self, query: &ContextQuery, limit: usize, blobs: &dyn Blobs) -> Found {
+        let parsed = Query::of(&query.goal);
+        let candidates = self.candidates(blobs, &parsed);
+        let ranked = rank(&candidates, &parsed);
+        let snippets = if limit == 0 { usize::MAX } else { limit };
+        let room = Room { snippets, tokens: query.tokens };
+        pack(&candidates, &ranked, &named(&candidates, query), room, blobs)
+    }
+
+    /// The definitions of that name (`name` or `container.name`), of any kind if none is given; source before tests.
+    pub fn find_symbol(
+        &self,
+        name: &str,
+        kind: Option<Kind>,
+        limit: usize,
+        blobs: &dyn Blobs,
+    ) -> Vec<Symbol> {
+        let (container, name) = match name.rsplit_once("::").or_else(|| name.rsplit_once('.')) {
+            Some((container, name)) => (Some(container), name),
+            None => (None, name),
+        };
+        let candidates = self.candidates(blobs, &Query::of(name));
+        let mut found: Vec<(bool, Symbol)> = Vec::new();
+        for candidate in &candidates {
+            let definitions = candidate.extract.as_deref().map_or(&[][..], |extract| &extract.definitions);
+            let path = &candidate.file.path;
+            found.extend(
+                definitions
+                    .iter()
+                    .filter(|d| d.name == name && kind.is_none_or(|kind| d.kind == kind))
+                    .filter(|d| container.is_none_or(|container| d.container == container))
+                    .map(|d| {
+                        (Role::of(path) != Role::Source, Symbol { path: path.clone(), definition: d.clone() })
+                    }),
+            );
+        }
+        found.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        found.into_iter().take(limit).map(|(_, symbol)| symbol).collect()
+    }
+
+    /// Extracts what is new in a tree, and counts.
+    pub fn warm(&self, blobs: &dyn Blobs) -> Size {
+        let candidates = self.candidates(blobs, &Query::default());
+        let extracts = candidates.iter().filter_map(|candidate| candidate.extract.as_deref());
+        let definitions: usize = extracts.map(|extract| extract.definitions.len()).sum();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Size { files: count(candidates.len()), definitions: count(definitions) }
+    }
+
+    /// The tree's files with what is in them: known extracts from the cache, new ones read, the likely ones first.
+    fn candidates(&self, blobs: &dyn Blobs, query: &Query) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> =
+            blobs.files().into_iter().map(|file| Candidate { file, extract: None }).collect();
+        let missing = self.fill_from_cache(&mut candidates);
+        let wanted = within_reach(&candidates, missing, query, self.limits.read_bytes);
+        let extracted = extract_all(self.extractor.as_ref(), &wanted, blobs);
+        let mut cache = self.extracts();
+        for (wanted, extract) in wanted.into_iter().zip(extracted) {
+            let Some(extract) = extract else { continue };
+            for file in wanted.files {
+                candidates[file].extract = Some(Arc::clone(&extract));
+            }
+            let bytes = extract.bytes();
+            cache.insert(wanted.key, extract, bytes);
+        }
+        drop(cache);
+        candidates
+    }
+
+    fn fill_from_cache(&self, candidates: &mut [Candidate]) -> Vec<Wanted> {
+        let mut missing: BTreeMap<Key, Wanted> = BTreeMap::new();
+        let mut cache = self.extracts();
+        for (index, candidate) in candidates.iter_mut().enumerate() {
+            let key = (candidate.file.oid.clone(), Language::of(&candidate.file.path));
+            candidate.extract = cache.get(&key);
+            if candidate.extract.is_none() && candidate.file.size <= MAX_SOURCE_BYTES as u64 {
+                let size = candidate.file.size;
+                missing
+                    .entry(key.clone())
+                    .or_insert_with(|| Wanted { key, size, files: Vec::new() })
+                    .files
+                    .push(index);
+            }
+        }
+        missing.into_values().collect()
+    }
+
+    fn extracts(&self) -> MutexGuard<'_, Lru<Key, Arc<Extract>>> {
+        // A panic under the lock leaves at worst a wrong count of bytes.
+        self.extracts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A blob that is not in the cache.
+struct Wanted {
+    key: Key,
+    size: u64,
+    /// The candidates that it stands under.
+    files: Vec<usize>,
+}
+
+/// What can be read of `missing` within `max_bytes`: files whose path the query speaks of, then source, then the rest.
+fn within_reach(
+    candidates: &[Candidate],
+    mut missing: Vec<Wanted>,
+    query: &Query,
+    max_bytes: u64,
+) -> Vec<Wanted> {
+    if missing.iter().map(|wanted| wanted.size).sum::<u64>() <= max_bytes {
+        return missing;
+    }
+    let asked: HashSet<Term> = query.terms.iter().map(|(term, _)| *term).collect();
+    missing.sort_by_cached_key(|wanted| {
+        let file = wanted.files.iter().min().copied().unwrap_or_default();
+        let path = &candidates[file].file.path;
+        let is_asked = terms(path).iter().any(|term| asked.contains(term));
+        (!is_asked, Role::of(path) != Role::Source, file)
+    });
+    let mut left = max_bytes;
+    missing.retain(|wanted| {
+        let fits = wanted.size <= left;
+        left -= if fits { wanted.size } else { 0 };
+        fits
+    });
+    missing
+}
+
+/// Reads and extracts on as many threads as the machine has; the answers stand in the order of `wanted`.
+fn extract_all(extractor: &dyn Extractor, wanted: &[Wanted], blobs: &dyn Blobs) -> Vec<Option<Arc<Extract>>> {
+    let extract = |wanted: &Wanted| {
+        let (oid, language) = &wanted.key;
+        blobs.read(oid).map(|content| Arc::new(Extract::of(extractor, *language, &content)))
+    };
+    let n_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    if n_threads == 1 || wanted.len() <= BLOBS_PER_THREAD {
+        return wanted.iter().map(extract).collect();
+    }
+    let slots: Vec<OnceLock<Option<Arc<Extract>>>> = wanted.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let (Some(wanted), Some(slot)) = (wanted.get(index), slots.get(index)) else { break };
+                    slot.get_or_init(|| extract(wanted));
+                }
+            });
+        }
+    });
+    slots.into_iter().map(|slot| slot.into_inner().flatten()).collect()
+}
+
+/// The files that the query names: its path, then the blobs that it must have.
+fn named(candidates: &[Candidate], query: &ContextQuery) -> Vec<usize> {
+    let path = candidates.iter().position(|candidate| Some(&candidate.file.path) == query.path.as_ref());
+    let of_blob = |id: &String| candidates.iter().position(|candidate| candidate.file.oid.as_str() == id);
+    let mut named = Vec::new();
+    for file in path.into_iter().chain(query.blob_ids.iter().filter_map(of_blob)) {
+        if !named.contains(&file) {
+            named.push(file);
+        }
+    }
+    named
+}

@@ -1,0 +1,35 @@
+//! The worker's own search, for when the context service is away: the same ranking over definitions found by their looks.
+//! It takes no extractor, so no C parser can come into a process that holds credentials (I6).
+
+use async_trait::async_trait;
+use farm_core::port::{Blobs, Context, ContextQuery, NoContext, Snippet};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use crate::extract::heuristic::Heuristic;
+use crate::index::{Index, Limits};
+
+/// Searches in this process.
+pub struct Local {
+    index: Index,
+}
+
+impl Local {
+    /// A worker has other things to hold: 32 MiB of extracts, and at most 48 MiB of new blobs read for one search.
+    pub const LIMITS: Limits = Limits { cache_bytes: 32 << 20, read_bytes: 48 << 20 };
+
+    /// An empty index with `limits`.
+    pub fn new(limits: Limits) -> Self {
+        Self { index: Index::new(Heuristic, limits) }
+    }
+}
+
+#[async_trait]
+impl Context for Local {
+    async fn search(&self, query: &ContextQuery, blobs: &dyn Blobs) -> Result<Vec<Snippet>, NoContext> {
+        let search = || self.index.search(query, 0, blobs).results;
+        // Seconds of work in a large tree must not hold up the other tasks of this thread.
+        let has_other_threads =
+            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        Ok(if has_other_threads { tokio::task::block_in_place(search) } else { search() })
+    }
+}
