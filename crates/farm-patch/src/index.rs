@@ -1,0 +1,164 @@
+//! A file prepared for finding lines in it: every line hashed once by its loose key.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use crate::refusal::{Code, Refusal};
+use crate::text::{Text, loose_key, shown};
+
+/// What one reply may still cost, in line comparisons.
+#[derive(Debug)]
+pub(crate) struct Budget(Cell<u64>);
+
+impl Budget {
+    pub(crate) fn new(comparisons: u64) -> Budget {
+        Budget(Cell::new(comparisons))
+    }
+
+    /// Takes from what is left, and refuses once nothing is.
+    pub(crate) fn spend(&self, comparisons: usize) -> Result<(), Refusal> {
+        let left = self.0.get().checked_sub(comparisons as u64);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| {
+            Refusal::new(Code::TooComplex, "too many places look alike to decide where the edits belong")
+        })
+    }
+}
+
+/// A file's lines with an index over them.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) text: Text<'a>,
+    /// The lines as text; foreign bytes are replacement characters, so these are for comparing, not for writing.
+    pub(crate) lines: Vec<Cow<'a, str>>,
+    ids: HashMap<Vec<u8>, u32>,
+    keys: Vec<u32>,
+    places: Vec<Vec<u32>>,
+}
+
+/// A line of a pattern as the file knows it: `None` if no line of the file is like it.
+pub(crate) type Key = Option<u32>;
+
+impl<'a> View<'a> {
+    pub(crate) fn new(content: &'a [u8]) -> View<'a> {
+        let text = Text::split(content);
+        let lines: Vec<Cow<str>> = text.lines.iter().map(|line| shown(line.bytes)).collect();
+        let mut view =
+            View { text, lines: Vec::new(), ids: HashMap::new(), keys: Vec::new(), places: Vec::new() };
+        for (idx, line) in lines.iter().enumerate() {
+            let next = view.ids.len() as u32;
+            let id = *view.ids.entry(loose_key(line)).or_insert(next);
+            view.keys.push(id);
+            if id == next {
+                view.places.push(Vec::new());
+            }
+            view.places[id as usize].push(idx as u32);
+        }
+        view.lines = lines;
+        view
+    }
+
+    pub(crate) fn key(&self, line: &str) -> Key {
+        self.ids.get(&loose_key(line)).copied()
+    }
+
+    pub(crate) fn keys<'l>(&self, lines: impl Iterator<Item = &'l str>) -> Vec<Key> {
+        lines.map(|line| self.key(line)).collect()
+    }
+
+    /// Gives the lines with this key, rising.
+    pub(crate) fn lines_like(&self, key: Key) -> &[u32] {
+        key.map_or(&[], |id| &self.places[id as usize])
+    }
+
+    /// Finds every place where the pattern's keys stand in a row, rising.
+    pub(crate) fn candidates(&self, pattern: &[Key], budget: &Budget) -> Result<Vec<usize>, Refusal> {
+        if pattern.is_empty() || pattern.len() > self.keys.len() || pattern.contains(&None) {
+            return Ok(Vec::new());
+        }
+        let n_like = |key: &Key| self.lines_like(*key).len();
+        let Some((rarest, key)) = pattern.iter().enumerate().min_by_key(|(_, key)| n_like(key)) else {
+            return Ok(Vec::new());
+        };
+        if n_like(key).saturating_mul(pattern.len()) > 2 * (self.keys.len() + pattern.len()) {
+            budget.spend(self.keys.len() + pattern.len())?;
+            return Ok(occurrences(&self.keys, pattern));
+        }
+        budget.spend(n_like(key) * pattern.len())?;
+        let stands_at = |start: &usize| {
+            self.keys
+                .get(*start..start + pattern.len())
+                .is_some_and(|window| window.iter().zip(pattern).all(|(have, want)| Some(*have) == *want))
+        };
+        Ok(self
+            .lines_like(*key)
+            .iter()
+            .filter_map(|at| (*at as usize).checked_sub(rarest))
+            .filter(stands_at)
+            .collect())
+    }
+}
+
+/// Finds all occurrences in linear time whatever the repeats (Knuth, Morris, Pratt).
+fn occurrences(keys: &[u32], pattern: &[Key]) -> Vec<usize> {
+    let mut borders = vec![0; pattern.len()];
+    let mut matched = 0;
+    for idx in 1..pattern.len() {
+        while matched > 0 && pattern[idx] != pattern[matched] {
+            matched = borders[matched - 1];
+        }
+        matched += usize::from(pattern[idx] == pattern[matched]);
+        borders[idx] = matched;
+    }
+    let mut found = Vec::new();
+    matched = 0;
+    for (idx, key) in keys.iter().enumerate() {
+        while matched > 0 && (matched == pattern.len() || pattern[matched] != Some(*key)) {
+            matched = borders[matched - 1];
+        }
+        matched += usize::from(pattern[matched] == Some(*key));
+        if matched == pattern.len() {
+            found.push(idx + 1 - matched);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn candidates_are_all_windows_of_equal_keys(
+            file in prop::collection::vec("[ab ]", 0..30),
+            pattern in prop::collection::vec("[ab ]", 1..5),
+        ) {
+            let content = file.iter().map(|line| format!("{line}\n")).collect::<String>();
+            let view = View::new(content.as_bytes());
+            let pattern_keys = view.keys(pattern.iter().map(String::as_str));
+            let naive: Vec<usize> = file
+                .windows(pattern.len())
+                .enumerate()
+                .filter(|(_, window)| window.iter().zip(&pattern).all(|(a, b)| a.trim() == b.trim()))
+                .map(|(at, _)| at)
+                .collect();
+            prop_assert_eq!(view.candidates(&pattern_keys, &Budget::new(1_000_000)).unwrap(), naive.clone());
+            if !pattern_keys.contains(&None) {
+                prop_assert_eq!(occurrences(&view.keys, &pattern_keys), naive);
+            }
+        }
+    }
+
+    #[test]
+    fn repeats_cost_what_the_budget_allows_and_no_more() {
+        let content = "a\n".repeat(10_000);
+        let view = View::new(content.as_bytes());
+        let pattern = vec![view.key("a"); 5_000];
+        assert_eq!(view.candidates(&pattern, &Budget::new(20_000)).unwrap().len(), 5_001);
+        assert_eq!(view.candidates(&pattern, &Budget::new(10_000)).unwrap_err().code, Code::TooComplex);
+    }
+}
