@@ -1,0 +1,252 @@
+//! What people and pages read. Nothing here decides anything.
+
+use farm_core::id::{ChangeId, Oid, RepoName, TaskId, Token};
+use farm_core::reason::Reason;
+use farm_core::result::Status;
+use farm_core::service::{Intent, Step};
+use farm_core::state::TaskState;
+use farm_core::task::{Budget, CodingTask};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::{Result, StoreError};
+use crate::row::{TaskRow, budget, get, get_json, get_u32, get_uint, int, parse};
+use crate::run;
+use crate::store::Store;
+
+/// A task as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskView {
+    /// What is asked.
+    pub task: CodingTask,
+    /// Its place in the order of acceptance, for paging.
+    pub seq: u64,
+    /// The round of its change that it was added in.
+    pub round: u32,
+    /// Where it stands.
+    pub state: TaskState,
+    /// How it ended.
+    pub status: Option<Status>,
+    /// Why it ended so.
+    pub reason: Option<Reason>,
+    /// How many predecessors have not succeeded yet.
+    pub waiting_for: u32,
+    /// It does not run before, Unix milliseconds.
+    pub due_ms: u64,
+    /// How often its record was put on the topic since it was queued.
+    pub offers: u32,
+    /// How often it was begun.
+    pub runs: u32,
+    /// The token of its last run; 0 before the first.
+    pub token: Token,
+    /// Who had or has the last run.
+    pub worker: String,
+    /// When the lease of the last run ends or ended.
+    pub lease_until_ms: u64,
+    /// Why the last run ended without a result; empty if none did.
+    pub setback: String,
+    /// The pinned base.
+    pub base: Option<Oid>,
+    /// What was prepared last.
+    pub intent: Option<Intent>,
+    /// The result's bytes.
+    pub result: Option<Vec<u8>>,
+    /// What it has cost and may still cost by what is granted.
+    pub charged: Budget,
+    /// When it was accepted.
+    pub created_ms: u64,
+    /// When it was first begun; 0 before.
+    pub first_begin_ms: u64,
+    /// When it was last begun; 0 before.
+    pub begun_ms: u64,
+    /// When it ended; 0 before.
+    pub done_ms: u64,
+    /// When its result was published; 0 before.
+    pub published_ms: u64,
+    /// The task that a person's retry began in its place.
+    pub replaced_by: Option<TaskId>,
+}
+
+/// Which tasks are wanted; `None` is no condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Of this change.
+    pub change: Option<ChangeId>,
+    /// In this state.
+    pub state: Option<TaskState>,
+    /// In this repository.
+    pub repository: Option<RepoName>,
+}
+
+/// A part of a list that is sorted newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Only what has a smaller `seq` than this; `None` for the first page.
+    pub before_seq: Option<u64>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl Page {
+    /// The newest `limit`.
+    pub fn first(limit: u32) -> Self {
+        Self { before_seq: None, limit }
+    }
+
+    pub(crate) fn before(&self) -> i64 {
+        self.before_seq.map_or(i64::MAX, int)
+    }
+}
+
+/// How many tasks are in each state (`patchfarm_tasks{state}`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TaskCounts {
+    /// Waiting for their turn, or for the time or the task that they wait for.
+    pub queued: u64,
+    /// Begun.
+    pub running: u64,
+    /// Ended.
+    pub done: u64,
+}
+
+/// A step of a run, with its place in the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskStep {
+    /// Its number within the task.
+    pub n: u64,
+    /// Which run.
+    pub run: u32,
+    /// What happened.
+    pub step: Step,
+}
+
+const TASK: &str = "
+    SELECT t.*, b.task, r.bytes AS result_bytes
+    FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
+    WHERE t.id = $1";
+
+const TASKS: &str = "
+    SELECT t.*, b.task, r.bytes AS result_bytes
+    FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
+    WHERE t.seq < $1 AND ($2 IS NULL OR t.change_id = $2) AND ($3 IS NULL OR t.state = $3)
+      AND ($4 IS NULL OR t.repository = $4)
+    ORDER BY t.seq DESC LIMIT $5";
+
+const TASKS_OF_CHANGE: &str = "
+    SELECT t.*, b.task, r.bytes AS result_bytes
+    FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
+    WHERE t.seq < $1 AND t.change_id = $2 AND ($3 IS NULL OR t.state = $3)
+      AND ($4 IS NULL OR t.repository = $4)
+    ORDER BY t.seq DESC LIMIT $5";
+
+impl Store {
+    /// A task as it stands.
+    pub async fn task(&self, id: &TaskId) -> Result<Option<TaskView>> {
+        let row = sqlx::query(TASK)
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read a task", &error))?;
+        match row {
+            Some(row) => self.view(&row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Tasks, newest first.
+    pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<Vec<TaskView>> {
+        // The planner cannot use an index for a condition that may be absent.
+        let sql = if filter.change.is_some() { TASKS_OF_CHANGE } else { TASKS };
+        let rows = sqlx::query(sql)
+            .bind(page.before())
+            .bind(filter.change.as_ref().map(ChangeId::as_str))
+            .bind(filter.state.map(TaskState::name))
+            .bind(filter.repository.as_ref().map(RepoName::as_str))
+            .bind(page.limit)
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read the tasks", &error))?;
+        let mut views = Vec::with_capacity(rows.len());
+        for row in &rows {
+            views.push(self.view(row).await?);
+        }
+        Ok(views)
+    }
+
+    /// The record of a task, as dispatch offers it.
+    pub async fn record(&self, id: &TaskId) -> Result<Option<Vec<u8>>> {
+        let row = sqlx::query("SELECT record FROM task_bodies WHERE task_id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read a record", &error))?;
+        row.map(|row| get(&row, "record")).transpose()
+    }
+
+    /// The timeline of a task, after step number `after`.
+    pub async fn steps(&self, id: &TaskId, after: u64) -> Result<Vec<TaskStep>> {
+        let rows = sqlx::query("SELECT n, run, step FROM steps WHERE task_id = $1 AND n > $2 ORDER BY n")
+            .bind(id.as_str())
+            .bind(int(after))
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read a timeline", &error))?;
+        let step = |row: &SqliteRow| {
+            Ok(TaskStep { n: get_uint(row, "n")?, run: get_u32(row, "run")?, step: get_json(row, "step")? })
+        };
+        rows.iter().map(step).collect()
+    }
+
+    /// How many tasks are in each state.
+    pub async fn counts(&self) -> Result<TaskCounts> {
+        let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM tasks GROUP BY state")
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| StoreError::database("count the tasks", &error))?;
+        let mut counts = TaskCounts::default();
+        for row in rows {
+            let n = get_uint(&row, "n")?;
+            match parse("state", row.try_get("state").unwrap_or_default(), TaskState::parse)? {
+                TaskState::Queued => counts.queued = n,
+                TaskState::Running => counts.running = n,
+                TaskState::Done => counts.done = n,
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn view(&self, row: &SqliteRow) -> Result<TaskView> {
+        let hot = TaskRow::read(row)?;
+        let intent = sqlx::query("SELECT * FROM intents WHERE task_id = $1 ORDER BY seq DESC LIMIT 1")
+            .bind(hot.id.as_str())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read an intent", &error))?;
+        Ok(TaskView {
+            task: get_json(row, "task")?,
+            seq: hot.seq,
+            round: hot.round,
+            state: hot.state,
+            status: hot.status,
+            reason: hot.reason,
+            waiting_for: hot.waiting_for,
+            due_ms: hot.due_ms,
+            offers: hot.offers,
+            runs: hot.runs,
+            token: hot.token,
+            worker: hot.worker,
+            lease_until_ms: hot.lease_until_ms,
+            setback: hot.setback,
+            base: hot.base,
+            intent: intent.as_ref().map(run::read_intent).transpose()?,
+            result: get(row, "result_bytes")?,
+            charged: budget::plus(hot.charged, hot.grant),
+            created_ms: hot.created_ms,
+            first_begin_ms: hot.first_begin_ms,
+            begun_ms: hot.begun_ms,
+            done_ms: hot.done_ms,
+            published_ms: hot.published_ms,
+            replaced_by: hot.replaced_by,
+        })
+    }
+}

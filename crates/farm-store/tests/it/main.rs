@@ -1,0 +1,4 @@
+//! The store over real SQLite files.
+
+mod life;
+mod support;
