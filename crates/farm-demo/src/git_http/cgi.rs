@@ -61,16 +61,13 @@ pub(super) async fn serve(
     tokio::spawn(feed(request.into_body(), stdin));
     tokio::spawn(log(stderr));
 
-    // In a task of its own: the server drops this future when the client goes away, and the program must not die of that.
-    let answering = tokio::spawn(async move {
-        let mut stdout = BufReader::with_capacity(CHUNK_BYTES, stdout);
-        let mut response = head(&mut stdout).await?;
-        let (send, receive) = mpsc::channel(4);
-        tokio::spawn(pass_on(child, stdout, send));
-        *response.body_mut() = Body::from_stream(ReceiverStream::new(receive));
-        Ok(response)
-    });
-    answering.await.map_err(|stopped| CgiError::Unreadable { source: stopped.into() })?
+    // The program sends its headers before it does its work, so they come at once.
+    let mut stdout = BufReader::with_capacity(CHUNK_BYTES, stdout);
+    let mut response = head(&mut stdout).await?;
+    let (send, receive) = mpsc::channel(4);
+    tokio::spawn(pass_on(child, stdout, send));
+    *response.body_mut() = Body::from_stream(ReceiverStream::new(receive));
+    Ok(response)
 }
 
 fn command(root: &Path, path: &OsStr, user: Option<&str>, request: &Request) -> Command {

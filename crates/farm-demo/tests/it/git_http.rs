@@ -1,6 +1,7 @@
 //! A remote that the git command cannot tell from a host.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -201,6 +202,36 @@ async fn a_gzipped_request_is_understood() {
     let trace = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{trace}");
     assert!(trace.contains("Content-Encoding: gzip"), "the request was not compressed:\n{trace}");
+}
+
+#[tokio::test]
+async fn a_push_that_was_sent_in_full_lands_although_its_client_was_killed() {
+    let remote = Remote::start().await;
+    let clone = remote.clone("killed").await;
+    // The hook says that it has begun, waits to be let go, and then tells the client that is no longer there a great deal.
+    let hook = "#!/bin/sh\ncat >/dev/null\ntouch begun\nuntil [ -e go ]; do sleep 0.05; done\n\
+                head -c 1000000 /dev/zero | tr '\\0' x >&2\n";
+    remote.hook("pre-receive", hook);
+    let mut push = std::process::Command::new("git");
+    push.args(["push", "-q", "origin", "HEAD:refs/heads/late"]).current_dir(&clone).process_group(0);
+    let mut push = push.spawn().unwrap();
+    appears(&remote.bare().join("begun")).await;
+    let group = format!("-{}", push.id());
+    assert!(std::process::Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+    assert!(!push.wait().unwrap().success());
+    let branch = remote.bare().join("refs/heads/late");
+    assert!(!branch.exists());
+    std::fs::write(remote.bare().join("go"), "").unwrap();
+    appears(&branch).await;
+}
+
+/// Waits for a file, but not for ever.
+async fn appears(path: &Path) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !path.exists() {
+        assert!(Instant::now() < limit, "{} did not appear", path.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
