@@ -1,18 +1,20 @@
-//! The consumer: a thread of its own polls for ever; callers ask for records and say which are in safety.
+//! The consumer: a thread of its own polls for ever, another commits; callers ask for records and say which are in
+//! safety.
 
+mod committer;
 mod poller;
 mod shared;
 mod viewer;
 
 use std::sync::Arc;
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::oneshot;
 
-use self::poller::{Member, Poller};
+use self::poller::{Member, Poller, Role};
 use self::shared::Shared;
 use self::viewer::Viewer;
 use crate::error::KafkaError;
@@ -56,26 +58,28 @@ impl Consumer {
         }
         let shared = Arc::new(Shared::default());
         let member = Member::new(Events::new(settings), Arc::clone(&shared));
-        let consumer = BaseConsumer::from_config_and_context(&settings.consumer()?, member)
-            .map_err(|error| KafkaError::from_native(&error, doing, None))?;
-        let viewer = match start {
+        let native = |error| KafkaError::from_native(&error, doing, None);
+        let consumer =
+            BaseConsumer::from_config_and_context(&settings.consumer()?, member).map_err(native)?;
+        let consumer = Arc::new(consumer);
+        let role = match start {
             StartAt::Committed => {
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-                consumer.subscribe(&topics).map_err(|error| KafkaError::from_native(&error, doing, None))?;
-                None
+                consumer.subscribe(&topics).map_err(native)?;
+                let (consumer, shared) = (Arc::clone(&consumer), Arc::clone(&shared));
+                let committer = spawn("kafka-committer", move || committer::run(consumer, shared))?;
+                Role::Member { committer }
             }
-            StartAt::Earliest => Some(Viewer::new(topics, false)),
-            StartAt::Latest => Some(Viewer::new(topics, true)),
+            StartAt::Earliest => Role::Viewer(Viewer::new(topics, false)),
+            StartAt::Latest => Role::Viewer(Viewer::new(topics, true)),
         };
-        let poller = Poller::new(consumer, Arc::clone(&shared), viewer);
+        let poller = Poller::new(consumer, Arc::clone(&shared), role);
         let (end, ended) = oneshot::channel();
-        let handle = std::thread::Builder::new()
-            .name("kafka-consumer".to_owned())
-            .spawn(move || {
-                poller.run();
-                drop(end);
-            })
-            .map_err(|error| KafkaError::Broker { code: error.to_string(), doing: doing.to_owned() })?;
+        let handle = spawn("kafka-consumer", move || {
+            poller.run();
+            drop(end);
+        })
+        .inspect_err(|_| shared.stop())?;
         Ok(Self { shared, thread: handle.thread().clone(), ended })
     }
 
@@ -99,7 +103,6 @@ impl Consumer {
     /// in its partition is in safety too; one of a partition that was lost meanwhile is ignored.
     pub fn commit(&self, record: &Record) {
         self.shared.done(record);
-        self.thread.unpark();
     }
 
     /// Tells whether this consumer has a partition to read. In a group with more members than partitions, some
@@ -129,6 +132,12 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, KafkaError> {
+    let doing = format!("starting the thread {name}");
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map_err(|error| KafkaError::Broker { code: error.to_string(), doing })
 }
 
 /// One waiting call, counted while it lives.

@@ -13,7 +13,6 @@ pub(crate) type Place = (String, i32);
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     partitions: BTreeMap<Place, Partition>,
-    in_flight: bool,
 }
 
 #[derive(Debug, Default)]
@@ -64,30 +63,18 @@ impl Offsets {
         }
     }
 
-    /// Takes what is to be committed now; empty while an earlier commit is unanswered, so that each answer is known.
-    pub(crate) fn take_due(&mut self) -> Vec<(Place, i64)> {
-        if self.in_flight {
-            return Vec::new();
-        }
-        let due: Vec<_> =
-            self.partitions.iter().filter_map(|(place, p)| Some((place.clone(), p.due()?))).collect();
-        self.in_flight = !due.is_empty();
-        due
+    /// Returns what is to be committed now.
+    pub(crate) fn due(&self) -> Vec<(Place, i64)> {
+        self.partitions.iter().filter_map(|(place, p)| Some((place.clone(), p.due()?))).collect()
     }
 
-    /// Notes the answer to a commit; what failed becomes due again.
-    pub(crate) fn answered(&mut self, accepted: impl IntoIterator<Item = (Place, i64)>) {
-        self.in_flight = false;
+    /// Notes what the brokers have accepted.
+    pub(crate) fn committed(&mut self, accepted: &[(Place, i64)]) {
         for (place, offset) in accepted {
-            if let Some(partition) = self.partitions.get_mut(&place) {
-                partition.committed = offset;
+            if let Some(partition) = self.partitions.get_mut(place) {
+                partition.committed = *offset;
             }
         }
-    }
-
-    /// Tells whether everything that may be committed is.
-    pub(crate) fn is_settled(&self) -> bool {
-        !self.in_flight && self.partitions.values().all(|p| p.due().is_none())
     }
 }
 
@@ -113,24 +100,24 @@ mod tests {
     #[test]
     fn a_record_in_hand_holds_back_those_above_it() {
         let mut offsets = owning(5..8);
-        assert_eq!(offsets.take_due(), [], "nothing is done");
+        assert_eq!(offsets.due(), [], "nothing is done");
         offsets.done(&place(), 6);
-        assert_eq!(offsets.take_due(), [], "5 is not done");
+        assert_eq!(offsets.due(), [], "5 is not done");
         offsets.done(&place(), 5);
-        assert_eq!(offsets.take_due(), [(place(), 7)]);
+        assert_eq!(offsets.due(), [(place(), 7)]);
     }
 
     #[test]
-    fn a_commit_waits_for_the_answer_to_the_one_before_and_a_failed_one_comes_again() {
+    fn what_the_brokers_did_not_accept_stays_due() {
         let mut offsets = owning(0..2);
         offsets.done(&place(), 0);
-        assert_eq!(offsets.take_due(), [(place(), 1)]);
+        assert_eq!(offsets.due(), [(place(), 1)]);
         offsets.done(&place(), 1);
-        assert_eq!(offsets.take_due(), []);
-        offsets.answered([]);
-        assert_eq!(offsets.take_due(), [(place(), 2)]);
-        offsets.answered([(place(), 2)]);
-        assert!(offsets.is_settled());
+        assert_eq!(offsets.due(), [(place(), 2)]);
+        offsets.committed(&[(place(), 1)]);
+        assert_eq!(offsets.due(), [(place(), 2)]);
+        offsets.committed(&[(place(), 2)]);
+        assert_eq!(offsets.due(), []);
     }
 
     #[test]
@@ -138,7 +125,7 @@ mod tests {
         let mut offsets = owning(0..1);
         offsets.revoke(&place());
         offsets.done(&place(), 0);
-        assert_eq!(offsets.take_due(), []);
+        assert_eq!(offsets.due(), []);
         assert!(!offsets.deliver(&place(), 1));
     }
 
@@ -146,11 +133,10 @@ mod tests {
     fn a_topic_that_was_made_anew_is_committed_from_its_new_start() {
         let mut offsets = owning(70..71);
         offsets.done(&place(), 70);
-        offsets.take_due();
-        offsets.answered([(place(), 71)]);
+        offsets.committed(&[(place(), 71)]);
         assert!(offsets.deliver(&place(), 0));
         offsets.done(&place(), 0);
-        assert_eq!(offsets.take_due(), [(place(), 1)]);
+        assert_eq!(offsets.due(), [(place(), 1)]);
     }
 
     proptest! {
@@ -163,10 +149,10 @@ mod tests {
             let mut committed = 0;
             for offset in &order[..n_done] {
                 offsets.done(&place(), *offset);
-                for (place, due) in offsets.take_due() {
+                for (place, due) in offsets.due() {
                     prop_assert!(due > committed, "{due} after {committed}");
                     committed = due;
-                    offsets.answered([(place, due)]);
+                    offsets.committed(&[(place, due)]);
                 }
                 let lowest_open = (0..40).find(|o| !order[..n_done].contains(o)).unwrap_or(40);
                 prop_assert!(committed <= lowest_open);

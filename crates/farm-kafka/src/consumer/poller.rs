@@ -1,15 +1,15 @@
-//! The poll thread. It alone touches librdkafka's consumer.
+//! The poll thread. Nothing that waits for a broker happens on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::park_timeout;
+use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError as Native, KafkaResult};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError as Native;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::shared::Shared;
 use super::viewer::Viewer;
@@ -18,42 +18,45 @@ use crate::events::Events;
 use crate::offsets::Place;
 use crate::record::Record;
 
-/// The longest wait in librdkafka while a record is wanted; a commit that is due waits no longer.
-const POLL: Duration = Duration::from_millis(20);
+/// The longest wait in librdkafka while a record is wanted.
+const POLL: Duration = Duration::from_millis(50);
 /// How long partitions stay open after the last wish. Pausing throws away what was read ahead, so that a caller who
 /// asks again at once should find them open.
 const PAUSE_AFTER: Duration = Duration::from_millis(10);
-/// How often a paused consumer polls, to stay in the group; whoever asks or commits wakes it.
+/// How often a paused consumer polls, to stay in the group; whoever asks wakes it.
 const PAUSED_POLL: Duration = Duration::from_millis(50);
-/// The wait after a commit that was refused, as all are while the group rebalances.
-const COMMIT_AGAIN: Duration = Duration::from_millis(200);
-/// How long the last commits may take when the consumer is closed.
-const LAST_COMMITS: Duration = Duration::from_secs(3);
 
 pub(super) struct Poller {
-    consumer: BaseConsumer<Member>,
+    consumer: Arc<BaseConsumer<Member>>,
     shared: Arc<Shared>,
-    viewer: Option<Viewer>,
+    role: Role,
     /// Since when nobody asks.
     idle_since: Option<Instant>,
-    commit_from: Instant,
+}
+
+/// How partitions are come by.
+pub(super) enum Role {
+    /// The group gives them; the other thread commits what is read of them.
+    Member {
+        committer: JoinHandle<()>,
+    },
+    Viewer(Viewer),
 }
 
 impl Poller {
-    pub(super) fn new(consumer: BaseConsumer<Member>, shared: Arc<Shared>, viewer: Option<Viewer>) -> Self {
-        Self { consumer, shared, viewer, idle_since: None, commit_from: Instant::now() }
+    pub(super) fn new(consumer: Arc<BaseConsumer<Member>>, shared: Arc<Shared>, role: Role) -> Self {
+        Self { consumer, shared, role, idle_since: None }
     }
 
     /// Polls until the consumer is closed; no error ends it.
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
-            if let Some(viewer) = &mut self.viewer
+            if let Role::Viewer(viewer) = &mut self.role
                 && viewer.look_for_partitions(&self.consumer)
             {
                 self.apply_pause();
                 self.shared.set_viewing();
             }
-            self.commit();
             if self.shared.is_wanted() {
                 self.idle_since = None;
                 self.set_paused(false);
@@ -67,12 +70,14 @@ impl Poller {
             }
         }
         self.set_paused(true);
-        let deadline = Instant::now() + LAST_COMMITS;
-        while !self.shared.is_settled() && Instant::now() < deadline {
-            self.commit();
-            self.poll(POLL);
+        while self.is_committing() {
+            self.poll(Duration::from_millis(5));
         }
         // Dropping the consumer leaves the group.
+    }
+
+    fn is_committing(&self) -> bool {
+        matches!(&self.role, Role::Member { committer } if !committer.is_finished())
     }
 
     fn poll(&self, wait: Duration) {
@@ -81,9 +86,9 @@ impl Poller {
             Some(Ok(message)) => {
                 self.member().events.accepted();
                 let record = Record::detach(&message);
-                match self.viewer {
-                    None => self.shared.deliver(record),
-                    Some(_) => self.shared.show(record),
+                match self.role {
+                    Role::Member { .. } => self.shared.deliver(record),
+                    Role::Viewer(_) => self.shared.show(record),
                 }
             }
             Some(Err(error)) => {
@@ -96,26 +101,6 @@ impl Poller {
                     _ => {}
                 }
             }
-        }
-    }
-
-    fn commit(&mut self) {
-        if self.member().commit_refused.swap(false, Ordering::Relaxed) {
-            self.commit_from = Instant::now() + COMMIT_AGAIN;
-        }
-        if Instant::now() < self.commit_from {
-            return;
-        }
-        let due = self.shared.take_due();
-        if due.is_empty() {
-            return;
-        }
-        let mut list = TopicPartitionList::with_capacity(due.len());
-        let filled: KafkaResult<()> = due.iter().try_for_each(|((topic, partition), offset)| {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
-        });
-        if let Err(error) = filled.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
-            self.member().commit_callback(Err(error), &list);
         }
     }
 
@@ -142,12 +127,11 @@ pub(super) struct Member {
     events: Events,
     shared: Arc<Shared>,
     paused: AtomicBool,
-    commit_refused: AtomicBool,
 }
 
 impl Member {
     pub(super) fn new(events: Events, shared: Arc<Shared>) -> Self {
-        Self { events, shared, paused: AtomicBool::new(false), commit_refused: AtomicBool::new(false) }
+        Self { events, shared, paused: AtomicBool::new(false) }
     }
 
     /// Puts partitions into the state that all are in: librdkafka keeps one a partition, over assignments too.
@@ -191,22 +175,6 @@ impl ConsumerContext for Member {
             self.events.accepted();
             self.shared.assign(assigned.into_iter());
             self.apply_pause(consumer, list);
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        // Each partition has an answer of its own; the common one is an error if any is, or if none was sent.
-        let accepted = offsets.elements().into_iter().filter(|e| e.error().is_ok()).filter_map(|e| {
-            let offset = e.offset().to_raw()?;
-            Some(((e.topic().to_owned(), e.partition()), offset))
-        });
-        match result {
-            Ok(()) => self.shared.commit_answered(accepted),
-            Err(error) => {
-                tracing::debug!(%error, "kafka refused a commit; it is tried again");
-                self.commit_refused.store(true, Ordering::Relaxed);
-                self.shared.commit_answered([]);
-            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the poll thread and the callers share.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -14,7 +15,10 @@ use crate::record::Record;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// For callers: a record, an error or the end.
     arrived: Notify,
+    /// For the committer: something may be due, or the end.
+    advanced: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -25,11 +29,11 @@ struct State {
     offsets: Offsets,
     /// A reader without a group has partitions.
     viewing: bool,
-    /// Told once, to whoever asks next.
+    /// Told once, to whoever asks next, unless the trouble is over by then.
     notice: Option<KafkaError>,
     /// Told to everybody from now on.
     failure: Option<KafkaError>,
-    stopping: bool,
+    stopping_since: Option<Instant>,
 }
 
 /// The callers' side.
@@ -51,7 +55,7 @@ impl Shared {
         if let Some(record) = state.ready.pop_front() {
             return Some(Ok(record));
         }
-        if state.stopping {
+        if state.stopping_since.is_some() {
             return Some(Err(KafkaError::Closed));
         }
         state.notice.take().or_else(|| state.failure.clone()).map(Err)
@@ -59,6 +63,7 @@ impl Shared {
 
     pub(super) fn done(&self, record: &Record) {
         lock(&self.state).offsets.done(&place(record), record.offset);
+        self.advanced.notify_all();
     }
 
     pub(super) fn is_assigned(&self) -> bool {
@@ -67,15 +72,16 @@ impl Shared {
     }
 
     pub(super) fn stop(&self) {
-        lock(&self.state).stopping = true;
+        lock(&self.state).stopping_since.get_or_insert_with(Instant::now);
         self.arrived.notify_waiters();
+        self.advanced.notify_all();
     }
 }
 
 /// The poll thread's side.
 impl Shared {
     pub(super) fn is_stopping(&self) -> bool {
-        lock(&self.state).stopping
+        lock(&self.state).stopping_since.is_some()
     }
 
     /// Tells whether more callers wait than records are ready.
@@ -89,6 +95,7 @@ impl Shared {
         let mut state = lock(&self.state);
         if state.offsets.deliver(&place(&record), record.offset) {
             state.ready.push_back(record);
+            state.notice = None;
             drop(state);
             self.arrived.notify_one();
         }
@@ -106,6 +113,7 @@ impl Shared {
 
     pub(super) fn assign(&self, places: impl Iterator<Item = Place>) {
         let mut state = lock(&self.state);
+        state.notice = None;
         places.for_each(|place| state.offsets.assign(place));
     }
 
@@ -116,18 +124,6 @@ impl Shared {
         places.iter().for_each(|place| state.offsets.revoke(place));
     }
 
-    pub(super) fn take_due(&self) -> Vec<(Place, i64)> {
-        lock(&self.state).offsets.take_due()
-    }
-
-    pub(super) fn commit_answered(&self, accepted: impl IntoIterator<Item = (Place, i64)>) {
-        lock(&self.state).offsets.answered(accepted);
-    }
-
-    pub(super) fn is_settled(&self) -> bool {
-        lock(&self.state).offsets.is_settled()
-    }
-
     pub(super) fn notice(&self, error: KafkaError) {
         lock(&self.state).notice = Some(error);
         self.arrived.notify_one();
@@ -136,6 +132,26 @@ impl Shared {
     pub(super) fn fail(&self, error: KafkaError) {
         lock(&self.state).failure = Some(error);
         self.arrived.notify_waiters();
+    }
+}
+
+/// The committer's side.
+impl Shared {
+    /// Waits for something to commit; `None` when the consumer stops and nothing is due, or `last_commits` is over.
+    pub(super) fn wait_for_due(&self, last_commits: Duration) -> Option<Vec<(Place, i64)>> {
+        let mut state = lock(&self.state);
+        loop {
+            let due = state.offsets.due();
+            match state.stopping_since {
+                Some(since) if due.is_empty() || since.elapsed() >= last_commits => return None,
+                _ if !due.is_empty() => return Some(due),
+                _ => state = self.advanced.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    pub(super) fn committed(&self, accepted: &[(Place, i64)]) {
+        lock(&self.state).offsets.committed(accepted);
     }
 }
 

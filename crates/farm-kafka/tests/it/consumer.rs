@@ -1,0 +1,247 @@
+//! Taking, committing, sharing.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use farm_kafka::{Consumer, KafkaError, StartAt, group_lag};
+
+use crate::{new_topic, number, recv, send_numbers, settings, spec, start, until, with, within};
+
+#[tokio::test]
+async fn a_restart_goes_on_right_after_the_last_committed_record() {
+    let settings = settings("resume");
+    let topic = new_topic(&settings, "resume", 1).await;
+    send_numbers(&settings, &topic, 0..5, true).await;
+
+    let first = start(&settings, &topic);
+    let mut records = Vec::new();
+    for _ in 0..5 {
+        records.push(recv(&first).await);
+    }
+    // Done in another order than they came.
+    [2, 0, 1].iter().for_each(|n| first.commit(&records[*n]));
+    first.close().await;
+    assert_eq!(group_lag(&settings, std::slice::from_ref(&topic)).await.unwrap(), 2);
+
+    let second = start(&settings, &topic);
+    assert_eq!(number(&recv(&second).await), 3);
+    second.close().await;
+}
+
+#[tokio::test]
+async fn a_record_in_hand_is_delivered_again_though_later_ones_are_done() {
+    let settings = settings("in-hand");
+    let topic = new_topic(&settings, "in-hand", 1).await;
+    send_numbers(&settings, &topic, 0..3, true).await;
+
+    let first = start(&settings, &topic);
+    let _in_hand = recv(&first).await;
+    for _ in 1..3 {
+        first.commit(&recv(&first).await);
+    }
+    first.close().await;
+
+    let second = start(&settings, &topic);
+    assert_eq!(number(&recv(&second).await), 0);
+    second.close().await;
+}
+
+#[tokio::test]
+async fn commits_reach_the_broker_while_the_consumer_runs() {
+    let settings = settings("commit");
+    let topic = new_topic(&settings, "commit", 2).await;
+    send_numbers(&settings, &topic, 0..50, false).await;
+    let consumer = start(&settings, &topic);
+    for _ in 0..50 {
+        consumer.commit(&recv(&consumer).await);
+    }
+    within("lag 0", async { while group_lag(&settings, std::slice::from_ref(&topic)).await.unwrap() > 0 {} })
+        .await;
+    consumer.close().await;
+}
+
+#[tokio::test]
+async fn nobody_asking_for_longer_than_the_poll_interval_keeps_the_membership() {
+    let settings = with(
+        &settings("idle"),
+        &[("max.poll.interval.ms", "6000"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
+    );
+    let topic = new_topic(&settings, "idle", 1).await;
+    send_numbers(&settings, &topic, 0..2, true).await;
+    let consumer = start(&settings, &topic);
+    assert_eq!(number(&recv(&consumer).await), 0);
+
+    let idle = Instant::now();
+    while idle.elapsed() < Duration::from_millis(7500) {
+        assert!(consumer.assigned(), "thrown out after {:?}", idle.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Not 0 again, as it would be after a new assignment: 0 was not committed.
+    let asked = Instant::now();
+    assert_eq!(number(&recv(&consumer).await), 1);
+    assert!(asked.elapsed() < Duration::from_secs(1), "a paused partition took {:?}", asked.elapsed());
+    consumer.close().await;
+}
+
+#[tokio::test]
+async fn members_share_the_partitions_and_lose_nothing_when_they_come_and_go() {
+    let settings = with(&settings("share"), &[("heartbeat.interval.ms", "200")]);
+    let topic = new_topic(&settings, "share", 4).await;
+    let seen = Mutex::new(BTreeSet::new());
+    let n_of_second = Mutex::new(0);
+    let work = async |consumer: &Consumer, count: Option<&Mutex<u32>>| {
+        loop {
+            let record = consumer.recv().await.unwrap();
+            seen.lock().unwrap().insert(number(&record));
+            if let Some(count) = count {
+                *count.lock().unwrap() += 1;
+            }
+            consumer.commit(&record);
+        }
+    };
+    let all_until = |n: u32| until_seen(&seen, n);
+
+    let first = start(&settings, &topic);
+    let visit = async {
+        send_numbers(&settings, &topic, 0..100, false).await;
+        all_until(100).await;
+        let second = start(&settings, &topic);
+        tokio::select! {
+            () = work(&second, Some(&n_of_second)) => {}
+            () = async {
+                until("the second member's partitions", || second.assigned()).await;
+                send_numbers(&settings, &topic, 100..300, false).await;
+                all_until(300).await;
+            } => {}
+        }
+        second.close().await;
+        send_numbers(&settings, &topic, 300..400, false).await;
+        all_until(400).await;
+    };
+    tokio::select! {
+        () = work(&first, None) => {}
+        () = visit => {}
+    }
+    assert!(*n_of_second.lock().unwrap() > 0, "the second member was given nothing");
+    first.close().await;
+    assert_eq!(group_lag(&settings, &[topic]).await.unwrap(), 0);
+}
+
+async fn until_seen(seen: &Mutex<BTreeSet<u32>>, n: u32) {
+    until("every record", || seen.lock().unwrap().len() == n as usize).await;
+}
+
+#[tokio::test]
+async fn dropping_a_waiting_call_loses_no_record_and_doubles_none() {
+    let settings = settings("cancel");
+    let topic = new_topic(&settings, "cancel", 1).await;
+    let consumer = start(&settings, &topic);
+    let mut numbers = Vec::new();
+    let read = async {
+        while numbers.len() < 300 {
+            let patience = Duration::from_micros(200 + 100 * (numbers.len() as u64 % 7));
+            if let Ok(record) = tokio::time::timeout(patience, consumer.recv()).await {
+                numbers.push(number(&record.unwrap()));
+            }
+        }
+    };
+    let send = send_numbers(&settings, &topic, 0..300, true);
+    within("300 records", async { tokio::join!(read, send) }).await;
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+    consumer.close().await;
+}
+
+#[tokio::test]
+async fn a_slow_caller_gets_each_record_once_and_in_order() {
+    let settings = settings("slow");
+    let topic = new_topic(&settings, "slow", 1).await;
+    send_numbers(&settings, &topic, 0..30, true).await;
+    let consumer = start(&settings, &topic);
+    for n in 0..30 {
+        assert_eq!(number(&recv(&consumer).await), n);
+        // Longer than partitions stay open, so that each record is followed by a pause.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    consumer.close().await;
+}
+
+#[tokio::test]
+async fn many_callers_at_once_get_different_records() {
+    let settings = settings("slots");
+    let topic = new_topic(&settings, "slots", 3).await;
+    let consumer = start(&settings, &topic);
+    send_numbers(&settings, &topic, 0..64, false).await;
+    let numbers: Mutex<BTreeSet<u32>> = Mutex::default();
+    let slot = async || {
+        for _ in 0..16 {
+            let number = number(&recv(&consumer).await);
+            assert!(numbers.lock().unwrap().insert(number), "{number} came twice");
+        }
+    };
+    tokio::join!(slot(), slot(), slot(), slot());
+    assert_eq!(numbers.lock().unwrap().len(), 64);
+    consumer.close().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_later_is_found() {
+    let settings = with(&settings("later"), &[("topic.metadata.refresh.interval.ms", "300")]);
+    let topic = crate::unique("later");
+    let member = start(&settings, &topic);
+    let viewer = Consumer::start(&settings, std::slice::from_ref(&topic), StartAt::Latest).unwrap();
+    let look = async { tokio::join!(recv(&member), recv(&viewer)) };
+    let make = async {
+        farm_kafka::apply_topics(&settings, &[spec(&topic, 1)]).await.unwrap();
+        send_numbers(&settings, &topic, 7..8, true).await;
+    };
+    let ((member_got, viewer_got), ()) = tokio::join!(look, make);
+    assert_eq!((number(&member_got), number(&viewer_got)), (7, 7));
+    member.close().await;
+    viewer.close().await;
+}
+
+#[tokio::test]
+async fn readers_without_a_group_start_where_they_were_told() {
+    let settings = settings("viewer");
+    let topic = new_topic(&settings, "viewer", 2).await;
+    send_numbers(&settings, &topic, 0..10, false).await;
+    let topics = [topic.clone()];
+    let tail = Consumer::start(&settings, &topics, StartAt::Latest).unwrap();
+    until("the tail's partitions", || tail.assigned()).await;
+    send_numbers(&settings, &topic, 10..12, false).await;
+    let mut new = BTreeSet::new();
+    for _ in 0..2 {
+        new.insert(number(&recv(&tail).await));
+    }
+    assert_eq!(new, BTreeSet::from([10, 11]));
+
+    let all = Consumer::start(&settings, &topics, StartAt::Earliest).unwrap();
+    let mut numbers = BTreeSet::new();
+    for _ in 0..12 {
+        let record = recv(&all).await;
+        numbers.insert(number(&record));
+        all.commit(&record);
+    }
+    assert_eq!(numbers, (0..12).collect());
+    tail.close().await;
+    all.close().await;
+    assert_eq!(group_lag(&settings, &topics).await.unwrap(), 12, "a reader without a group commits nothing");
+}
+
+#[tokio::test]
+async fn closing_answers_who_waits_and_brokers_that_are_away_do_not_hold_it_up() {
+    let settings = farm_kafka::Settings::new("127.0.0.1:1");
+    let consumer = start(&settings, "tasks");
+    let asked = Instant::now();
+    assert!(tokio::time::timeout(Duration::from_millis(300), consumer.recv()).await.is_err());
+    within("the end", consumer.close()).await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_group_is_needed_to_commit() {
+    let settings = farm_kafka::Settings { group: String::new(), ..farm_kafka::Settings::new("127.0.0.1:1") };
+    let error = Consumer::start(&settings, &["tasks".to_owned()], StartAt::Committed).unwrap_err();
+    assert!(matches!(&error, KafkaError::Property { name, .. } if name == "group.id"), "{error}");
+}
