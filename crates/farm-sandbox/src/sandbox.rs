@@ -79,7 +79,7 @@ pub struct Unavailable {
     pub remedy: &'static str,
 }
 
-/// Why a command did not run to an end of its own. None of these blames the command's author but the first two.
+/// Why a command did not run. The first three are for whoever wrote the command, the others for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     #[error("cannot run this command: {reason}")]

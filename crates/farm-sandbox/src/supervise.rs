@@ -271,7 +271,7 @@ impl Running {
             // Bubblewrap reports a code only of a command that was really started.
             (None, _) => match number_after(&self.status_text, b"\"exit-code\"") {
                 Some(code) => contained_exit(code),
-                None => return Err(not_started(program, &output)),
+                None => return Err(not_started(program, self.exited, &output)),
             },
         };
         let stdout = self.recorded_stdout.map(Recorder::finish);

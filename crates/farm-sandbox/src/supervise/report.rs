@@ -1,6 +1,7 @@
 //! What bubblewrap says of a command's end.
 
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::command::{Captured, Exit};
@@ -9,7 +10,6 @@ use crate::sandbox::SandboxError;
 use crate::spawn::Unstarted;
 
 pub(super) fn bare_exit(status: ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or(0)),
@@ -18,7 +18,7 @@ pub(super) fn bare_exit(status: ExitStatus) -> Exit {
 
 pub(super) fn contained_exit(code: i32) -> Exit {
     /// The signals that end programs in practice; other codes above 128 are more likely a program's own.
-    const DEADLY: [i32; 11] = [
+    const DEADLY: [i32; 13] = [
         libc::SIGHUP,
         libc::SIGINT,
         libc::SIGILL,
@@ -27,9 +27,11 @@ pub(super) fn contained_exit(code: i32) -> Exit {
         libc::SIGFPE,
         libc::SIGKILL,
         libc::SIGSEGV,
+        libc::SIGPIPE,
         libc::SIGTERM,
         libc::SIGXCPU,
         libc::SIGXFSZ,
+        libc::SIGSYS,
     ];
     match code - 128 {
         signal if DEADLY.contains(&signal) => Exit::Signal(signal),
@@ -48,17 +50,24 @@ pub(super) fn unstarted(unstarted: Unstarted, launch: &Launch) -> SandboxError {
     }
 }
 
-/// Tells a missing program from a sandbox that could not be set up, by bubblewrap's last words.
-pub(super) fn not_started(program: String, output: &Captured) -> SandboxError {
+/// Tells what a command lacks from a sandbox that could not be set up, by bubblewrap's last words.
+pub(super) fn not_started(program: String, status: Option<ExitStatus>, output: &Captured) -> SandboxError {
+    let step = "bubblewrap";
+    if let Some(signal) = status.and_then(|status| status.signal()) {
+        return SandboxError::Setup { step, reason: format!("it was killed by signal {signal}") };
+    }
     let text = output.text();
     let reason =
         text.lines().rev().find_map(|line| line.strip_prefix("bwrap: ")).unwrap_or("no reason was given");
+    if reason.starts_with("Can't chdir to") {
+        return SandboxError::NotStarted { program, reason: reason.into() };
+    }
     match reason.strip_prefix("execvp ") {
         Some(failure) if failure.ends_with("No such file or directory") => {
             SandboxError::ProgramNotFound { program }
         }
         Some(failure) => SandboxError::NotStarted { program, reason: failure.into() },
-        None => SandboxError::Setup { step: "bubblewrap", reason: reason.into() },
+        None => SandboxError::Setup { step, reason: reason.into() },
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use farm_sandbox::{Command, Exit, Sandbox, Settings, Toolchains, Workspace};
+use farm_sandbox::{Exit, Sandbox, Settings, Toolchains, Workspace};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::sh;
 
 #[tokio::test]
 async fn finds_the_toolchains_of_this_machine_and_they_run() {
@@ -22,12 +24,24 @@ async fn finds_the_toolchains_of_this_machine_and_they_run() {
     let settings = Settings { toolchains: toolchains.clone(), ..Settings::new(dir.path().join("work")) };
     let sandbox = Sandbox::probe(settings).await.unwrap();
     let workspace = Workspace::create(&sandbox, &lower, 2).await.unwrap();
-    let lines = ["cargo test", "rustc --version", "cargo fmt --version", "python3 -c 'import ssl, sqlite3'"];
-    for line in lines {
-        let command = Command::new(line.split(' ').filter(|_| !line.contains('\'')));
-        let command = if command.argv.is_empty() { Command::new(["sh", "-c", line]) } else { command };
-        let finished = sandbox.run(&command, &workspace, &CancellationToken::new()).await.unwrap();
-        assert_eq!(finished.exit, Exit::Code(0), "{line}: {}\n{toolchains:?}", finished.output.text());
-        println!("{line} {:?}", finished.wall);
+    let on_path = |program: &str| {
+        std::env::split_paths(&env["PATH".as_ref() as &std::ffi::OsStr])
+            .any(|folder| folder.join(program).exists())
+    };
+    let scripts =
+        ["cargo test", "cargo fmt --version", "rustc --version", "python3 -c 'import ssl, sqlite3'"];
+    let optional = [("go", "go version"), ("node", "node -e 1")];
+    let optional = optional.iter().filter(|(program, _)| on_path(program)).map(|(_, script)| script);
+    for script in scripts.iter().chain(optional) {
+        let finished = sandbox.run(&sh(script), &workspace, &CancellationToken::new()).await.unwrap();
+        assert_eq!(finished.exit, Exit::Code(0), "{script}: {}\n{toolchains:?}", finished.output.text());
+    }
+
+    // Nothing of the home folder around them, above all no credentials.
+    let home = std::env::home_dir().unwrap();
+    let list = sh(&format!("ls -A {0} {0}/.cargo", home.display()));
+    let text = sandbox.run(&list, &workspace, &CancellationToken::new()).await.unwrap().output.text();
+    for name in text.lines() {
+        assert!(!name.contains("registry") && !name.contains(".toml") && !name.contains("ssh"), "{text}");
     }
 }
