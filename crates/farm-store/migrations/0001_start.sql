@@ -65,6 +65,7 @@ CREATE TABLE tasks (
     priority       INTEGER NOT NULL,
     rank           BIGINT  NOT NULL,
     waiting_for    INTEGER NOT NULL,
+    -- It does not run before; 0 if it need not wait for a time.
     due_ms         BIGINT  NOT NULL,
     -- Until when a record of it may be on the topic: it is not offered before, and fills the window of `partition`.
     offer_ms       BIGINT  NOT NULL,
@@ -107,6 +108,7 @@ CREATE INDEX tasks_state ON tasks (state, seq);
 CREATE INDEX tasks_change ON tasks (change_id, seq);
 CREATE INDEX tasks_turn ON tasks (priority DESC, rank, seq, offer_ms) WHERE state = 'queued' AND waiting_for = 0;
 CREATE INDEX tasks_window ON tasks (partition, offer_ms, bytes) WHERE state = 'queued' AND partition >= 0;
+CREATE INDEX tasks_due ON tasks (due_ms) WHERE state = 'queued' AND due_ms > 0;
 CREATE INDEX tasks_lease ON tasks (lease_until_ms) WHERE state = 'running';
 CREATE INDEX tasks_unpublished ON tasks (publish_due_ms) WHERE state = 'done' AND published_ms = 0;
 CREATE INDEX tasks_cleanup ON tasks (cleanup_ms) WHERE cleanup_ms > 0;

@@ -115,7 +115,7 @@ pub(crate) async fn insert(
         sqlx::query(
             "INSERT INTO tasks (id, seq, digest, change_id, round, repository, kind, path, bytes, state, created_ms,
                                 priority, rank, waiting_for, due_ms, offer_ms, base, budget_tokens, budget_cost)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $12, $13, $10, $10, $14, $15, $16)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $12, $13, 0, 0, $14, $15, $16)",
         )
         .bind(task.id.as_str())
         .bind(int(seq))

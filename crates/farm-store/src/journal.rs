@@ -1,6 +1,6 @@
-//! Reading the ledger, and proving it whole.
+//! The ledger: what is written to it from outside a transition, reading it, and proving it whole.
 
-use farm_core::ledger::{Broken, Entry, Event, Verifier};
+use farm_core::ledger::{Broken, Entry, Event, Fact, Verifier};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::{Result, StoreError};
@@ -11,6 +11,18 @@ use crate::store::Store;
 const AT_ONCE: u32 = 1000;
 
 impl Store {
+    /// Appends what control did outside the store: a model call.
+    pub async fn note(&self, fact: Fact, now_ms: u64) -> Result<()> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let Fact { event, subject, actor, body } = fact;
+                tx.record(event, subject, &actor, body, now_ms).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Up to `limit` entries after number `after`, oldest first.
     pub async fn ledger(&self, after: u64, limit: u32) -> Result<Vec<Entry>> {
         let rows = sqlx::query("SELECT * FROM ledger WHERE seq > $1 ORDER BY seq LIMIT $2")

@@ -11,7 +11,7 @@ use crate::accept::{self, Accepted, NewTask, Turns};
 use crate::change;
 use crate::error::{Result, StoreError};
 use crate::finish::{self, By};
-use crate::row::{TaskRow, get_id, int};
+use crate::row::{TaskRow, get_id};
 use crate::store::Store;
 use crate::writer::Tx;
 
@@ -116,9 +116,9 @@ async fn retry(
     if row.state == TaskState::Queued {
         tx.record(Event::TaskRetried, task, actor, json!({ "hastened": true }), now_ms).await?;
         let statement = sqlx::query(
-            "UPDATE tasks SET due_ms = $2, offer_ms = $2, partition = -1 WHERE id = $1 AND due_ms > $2",
+            "UPDATE tasks SET due_ms = 0, offer_ms = 0, partition = -1 WHERE id = $1 AND due_ms > 0",
         );
-        tx.run(statement.bind(task.as_str()).bind(int(now_ms))).await?;
+        tx.run(statement.bind(task.as_str())).await?;
         return Ok(RetriedTask::Hastened);
     }
     if row.status == Some(Status::Success) {

@@ -31,7 +31,7 @@ pub struct TaskView {
     pub reason: Option<Reason>,
     /// How many predecessors have not succeeded yet.
     pub waiting_for: u32,
-    /// It does not run before, Unix milliseconds.
+    /// It does not run before, Unix milliseconds; 0 if it need not wait for a time.
     pub due_ms: u64,
     /// How often its record was put on the topic since it was queued.
     pub offers: u32,

@@ -31,7 +31,7 @@ const MAX_DETAIL: usize = 256 * 1024;
 pub enum GivenBack {
     /// The task waits for its next run.
     Queued {
-        /// Not before then.
+        /// Not before then; 0 is at once.
         due_ms: u64,
     },
     /// No run is left: it has ended.
@@ -125,7 +125,10 @@ impl Store {
                 });
                 tx.record(Event::TaskGivenBack, &row.id, &row.worker, body, now_ms).await?;
                 if row.runs < tx.options.max_runs {
-                    let due_ms = now_ms.saturating_add(give_back.delay_ms.min(MAX_DELAY_MS));
+                    let due_ms = match give_back.delay_ms {
+                        0 => 0,
+                        delay_ms => now_ms.saturating_add(delay_ms.min(MAX_DELAY_MS)),
+                    };
                     requeue(tx, &row, give_back.spent, due_ms, &give_back.detail).await?;
                     return Ok(GivenBack::Queued { due_ms });
                 }
@@ -182,7 +185,7 @@ pub(crate) async fn authorize(
 pub(crate) async fn expire(tx: &mut Tx, row: &TaskRow, now_ms: u64) -> Result<()> {
     let body = json!({ "token": row.token, "run": row.runs, "worker": row.worker });
     tx.record(Event::LeaseExpired, &row.id, "control", body, now_ms).await?;
-    requeue(tx, row, row.grant, now_ms, "its lease ran out").await
+    requeue(tx, row, row.grant, 0, "its lease ran out").await
 }
 
 async fn requeue(tx: &mut Tx, row: &TaskRow, cost: Budget, due_ms: u64, setback: &str) -> Result<()> {

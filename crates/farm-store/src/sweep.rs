@@ -103,18 +103,28 @@ impl Store {
 /// A clock that was ahead and fell back leaves times that lie too far in the future: nothing waits longer than it would
 /// have to from now on.
 async fn bound_by_clock(tx: &mut Tx, now_ms: u64) -> Result<()> {
-    let lease_end = int(now_ms.saturating_add(tx.options.lease_ms));
-    let statement =
-        sqlx::query("UPDATE tasks SET lease_until_ms = $1 WHERE state = 'running' AND lease_until_ms > $1");
-    tx.run(statement.bind(lease_end)).await?;
-    tx.run(sqlx::query("UPDATE leases SET until_ms = $1 WHERE until_ms > $1").bind(lease_end)).await?;
+    let lease_ms = tx.options.lease_ms;
     let patience_ms = dispatch::patience_ms(tx.options.offer_timeout_ms, u32::MAX);
-    let offered =
-        "UPDATE tasks SET offer_ms = $1 WHERE state = 'queued' AND partition >= 0 AND offer_ms > $1";
-    tx.run(sqlx::query(offered).bind(int(now_ms.saturating_add(patience_ms)))).await?;
-    let statement =
-        sqlx::query("UPDATE tasks SET due_ms = $1, offer_ms = $1 WHERE state = 'queued' AND due_ms > $1");
-    tx.run(statement.bind(int(now_ms.saturating_add(MAX_DELAY_MS)))).await?;
+    for (statement, longest_ms) in [
+        ("UPDATE tasks SET lease_until_ms = $1 WHERE state = 'running' AND lease_until_ms > $1", lease_ms),
+        ("UPDATE leases SET until_ms = $1 WHERE until_ms > $1", lease_ms),
+        (
+            "UPDATE tasks SET offer_ms = $1 WHERE state = 'queued' AND partition >= 0 AND offer_ms > $1",
+            patience_ms,
+        ),
+        (
+            "UPDATE tasks SET due_ms = $1, offer_ms = $1 WHERE state = 'queued' AND due_ms > 0 AND due_ms > $1",
+            MAX_DELAY_MS,
+        ),
+        (
+            "UPDATE tasks SET publish_due_ms = $1
+             WHERE state = 'done' AND published_ms = 0 AND publish_due_ms > $1",
+            tx.options.publish_timeout_ms,
+        ),
+        ("UPDATE tasks SET cleanup_ms = $1 WHERE cleanup_ms > 0 AND cleanup_ms > $1", lease_ms),
+    ] {
+        tx.run(sqlx::query(statement).bind(int(now_ms.saturating_add(longest_ms)))).await?;
+    }
     Ok(())
 }
 

@@ -95,8 +95,8 @@ impl Tx {
 
 /// An operation on its way through the writer.
 pub(crate) trait Work: Send {
-    /// Runs it; `false` undoes what it wrote.
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, bool>;
+    /// Runs it; an error undoes what it wrote.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<()>>;
     /// Tells the caller, once it is known whether the transaction committed.
     fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>);
     /// Whether the writer ends after this batch.
@@ -122,13 +122,13 @@ where
     T: Send + 'static,
     F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send,
 {
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, bool> {
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<()>> {
         Box::pin(async move {
-            let Some(work) = self.work.take() else { return false };
+            let Some(work) = self.work.take() else { return Ok(()) };
             let outcome = work(tx).await;
-            let keep = outcome.is_ok();
+            let done = outcome.as_ref().map(|_| ()).map_err(StoreError::clone);
             self.outcome = Some(outcome);
-            keep
+            done
         })
     }
 
@@ -157,8 +157,8 @@ impl Close {
 }
 
 impl Work for Close {
-    fn run<'t>(&'t mut self, _tx: &'t mut Tx) -> BoxFuture<'t, bool> {
-        Box::pin(async { true })
+    fn run<'t>(&'t mut self, _tx: &'t mut Tx) -> BoxFuture<'t, Result<()>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn answer(self: Box<Self>, _committed: std::result::Result<(), StoreError>) {
@@ -329,9 +329,11 @@ async fn transact(tx: &mut Tx, epoch: i64, batch: &mut [Box<dyn Work>]) -> Resul
     for work in batch {
         let before = (tx.chain.clone(), tx.written);
         tx.control("SAVEPOINT operation").await.map_err(fail)?;
-        if !work.run(tx).await {
+        if let Err(cause) = work.run(tx).await {
             // Fails if the database has given up the whole transaction (disk full): then nobody's work is kept.
-            tx.control("ROLLBACK TO operation").await.map_err(fail)?;
+            let given_up =
+                |_| StoreError::NotCommitted { detail: format!("the transaction was given up: {cause}") };
+            tx.control("ROLLBACK TO operation").await.map_err(given_up)?;
             (tx.chain, tx.written) = before;
         }
         tx.control("RELEASE operation").await.map_err(fail)?;

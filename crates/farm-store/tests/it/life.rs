@@ -51,7 +51,7 @@ async fn other_content_under_a_known_id_is_refused_in_every_state() {
     let farm = Farm::new().await;
     let new = task("t1");
     let other = with("t1", |task| task.goal = "something else".into());
-    farm.accept(&[new.clone()], T0).await;
+    farm.accept(std::slice::from_ref(&new), T0).await;
     let refused = |began: Began| match began {
         Began::Refused(rejected) => {
             assert_eq!((rejected.reason, &rejected.payload), (DeadReason::OtherContent, &other.record));
@@ -80,7 +80,7 @@ async fn a_refused_task_has_its_result_at_once_and_never_runs() {
     assert_eq!(farm.view("t1").await.runs, 0);
     // What was accepted before it was found wanting ends as well.
     let mut late = task("t2");
-    farm.accept(&[late.clone()], T0).await;
+    farm.accept(std::slice::from_ref(&late), T0).await;
     late.refusal = Some(Refusal { reason: Reason::RepositoryUnknown, note: String::new() });
     assert!(matches!(farm.begin(&late, "r2", T0).await, Began::Done { .. }));
 }
@@ -157,7 +157,8 @@ async fn only_what_was_prepared_last_can_succeed() {
 async fn a_prepared_result_must_tell_of_the_push() {
     let farm = Farm::new().await;
     let run = farm.run(&task("t1"), "r1", T0).await;
-    let edits: [(&str, fn(&mut farm_core::result::CommitResult)); 6] = [
+    type Edit = fn(&mut farm_core::result::CommitResult);
+    let edits: [(&str, Edit); 6] = [
         ("task_id", |r| r.task = id("t2")),
         ("status", |r| r.status = Status::SoftFail),
         ("commit_sha", |r| r.commit = Some(oid('9'))),
