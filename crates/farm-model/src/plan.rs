@@ -256,3 +256,103 @@ fn no_overlap(tasks: &[PlannedTask], before: &Before) -> Result<(), PlanError> {
 fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn task(id: &str, path: Option<&str>, after: &[&str]) -> Value {
+        json!({"id": id, "goal": "g", "path": path, "after": after})
+    }
+
+    fn parse(tasks: Value) -> Result<Plan, PlanError> {
+        parse_plan(&json!({"tasks": tasks, "reasoning": "r"}).to_string(), 4)
+    }
+
+    #[test]
+    fn good_plans_are_read_in_any_dress_and_ordered() {
+        let plan =
+            parse(json!([task("c", Some("x"), &["b"]), task("b", None, &["a"]), task("a", Some("x"), &[])]))
+                .unwrap();
+        let ids: Vec<&str> = plan.tasks.iter().map(|task| task.id.as_str()).collect();
+        assert_eq!((ids, plan.reasoning.as_str()), (vec!["a", "b", "c"], "r"));
+
+        let dressed = "Here is {my} plan:\n```json\n{\"tasks\": [{\"id\": \"1\", \"goal\": \" g \", \"extra\": 1}]}\n```\nGood?";
+        let task = PlannedTask { id: "1".to_owned(), goal: "g".to_owned(), path: None, after: Vec::new() };
+        assert_eq!(parse_plan(dressed, 1).unwrap().tasks, [task]);
+
+        for (path, expect) in
+            [("./a/b", Some("a/b")), ("N/A", None), ("", None), ("null", None), (" a b ", Some("a b"))]
+        {
+            assert_eq!(parse(json!([task_at(path)])).unwrap().tasks[0].path.as_deref(), expect, "{path}");
+        }
+    }
+
+    fn task_at(path: &str) -> Value {
+        task("a", Some(path), &[])
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let long = "x".repeat(MAX_GOAL_LEN + 1);
+        for (tasks, expect) in [
+            (json!([]), "expected 1 to 4 tasks, found 0"),
+            (json!(vec![task("a", None, &[]); 5]), "expected 1 to 4 tasks, found 5"),
+            (json!("one"), "of the form that was asked for: invalid type: string"),
+            (json!([{"id": "a"}]), "missing field `goal`"),
+            (json!([{"id": 1, "goal": "g"}]), "invalid type: integer"),
+            (json!([task("A", None, &[])]), "found \"A\""),
+            (json!([task("", None, &[])]), "expected ids of small letters"),
+            (json!([task("-a", None, &[])]), "found \"-a\""),
+            (json!([task("a\n", None, &[])]), r#"found "a\n""#),
+            (json!([task("a234567890123456x", None, &[])]), "expected ids"),
+            (json!([task("a", None, &[]), task("a", None, &[])]), "expected unique ids, found \"a\" twice"),
+            (json!([{"id": "a", "goal": " \n"}]), "1 to 8000 bytes, found 0"),
+            (json!([{"id": "a", "goal": long}]), "1 to 8000 bytes, found 8001"),
+            (json!([task_at("/etc/passwd")]), "found \"/etc/passwd\""),
+            (json!([task_at("a/../b")]), "without `..`"),
+            (json!([task_at("a\\b")]), "relative to the repository's root"),
+            (json!([task_at("a\nb")]), r#"found "a\nb""#),
+            (json!([task("a", None, &["b"])]), "task \"a\" comes after \"b\", which is not in the plan"),
+            (json!([task("a", None, &["a"])]), "in a circle: a"),
+            (
+                json!([task("a", None, &["b"]), task("b", None, &["a"]), task("c", None, &[])]),
+                "wait for each other in a circle: a, b",
+            ),
+            (
+                json!([task("a", Some("x"), &[]), task("b", None, &["a"]), task("c", Some("./x"), &[])]),
+                "tasks \"a\" and \"c\" both change \"x\"",
+            ),
+        ] {
+            let error = parse(tasks.clone()).unwrap_err().to_string();
+            assert!(error.contains(expect), "{tasks}: {error}");
+        }
+        for reply in ["", "no plan", "[1]", "{\"task\": []}", "{\"tasks\": [{\"id\":"] {
+            assert_eq!(parse_plan(reply, 4), Err(PlanError::NoJson), "{reply}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics_and_what_is_read_is_sound(
+            prose in any::<String>(),
+            tasks in prop::collection::vec(("[a-c]?", "[gx ]{0,3}", prop::option::of("[xy./]{0,3}"), prop::collection::vec("[a-c]", 0..3)), 0..5),
+        ) {
+            prop_assert_eq!(parse_plan(&prose, 4).is_ok(), false);
+            let tasks: Vec<Value> = tasks
+                .into_iter()
+                .map(|(id, goal, path, after)| json!({"id": id, "goal": goal, "path": path, "after": after}))
+                .collect();
+            if let Ok(plan) = parse(json!(tasks)) {
+                prop_assert_eq!(plan.tasks.len(), tasks.len());
+                for (idx, task) in plan.tasks.iter().enumerate() {
+                    let earlier = |after: &String| plan.tasks[..idx].iter().any(|other| other.id == *after);
+                    prop_assert!(task.after.iter().all(earlier) && !task.goal.is_empty());
+                }
+            }
+        }
+    }
+}

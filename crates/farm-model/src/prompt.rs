@@ -14,8 +14,8 @@ use farm_core::reason::Reason;
 
 use crate::plan::{self, PlanError};
 use crate::reply;
-use budget::{Room, cut_end, cut_middle};
-use fence::{blocks, fenced, find_outside, one_line};
+use budget::{Room, cut_end, cut_middle, head};
+use fence::{blocks, fenced, find_outside, one_line, unfenced};
 use template::{fill, hash};
 
 const CODER: &str = include_str!("../prompts/coder.v1.md");
@@ -28,6 +28,8 @@ const PLANNER_USER: &str = include_str!("../prompts/planner-user.v1.md");
 
 const NO_PATH: &str = "N/A";
 const FILE: &str = "FILE: ";
+/// Bytes that the note of a snippet's missing lines takes at most.
+const LEFT_OUT_NOTE: usize = 40;
 const ATTEMPT: &str = "ATTEMPT: ";
 
 /// A prompt, ready for [`farm_core::port::ModelCall`].
@@ -157,7 +159,7 @@ pub fn planner(input: &PlannerInput<'_>) -> Prompt {
         PLANNER_USER,
         &[
             ("rules", &rules),
-            ("goal", input.goal.trim()),
+            ("goal", &unfenced(input.goal.trim())),
             ("max_tasks", &input.max_tasks.to_string()),
             ("notes", &notes),
             ("files", &files),
@@ -175,7 +177,7 @@ pub fn planner_form() -> ReplyForm {
 
 fn task_prompt(input: &CoderInput<'_>, of_system: &[&str]) -> Prompt {
     let system = of_system.join("\n");
-    let path = input.path.map_or_else(|| NO_PATH.to_owned(), one_line);
+    let path = input.path.map_or_else(|| NO_PATH.to_owned(), |path| unfenced(&one_line(path)));
     let mut room = Room::new(input.context_tokens);
     room.take(system.len() + CODER_USER.len() + input.goal.len() + path.len());
     // What failed comes first: the seed cut it off behind a full context, and its model never saw it (S2.35).
@@ -195,7 +197,7 @@ fn task_prompt(input: &CoderInput<'_>, of_system: &[&str]) -> Prompt {
         CODER_USER,
         &[
             ("rules", &rules),
-            ("goal", input.goal.trim()),
+            ("goal", &unfenced(input.goal.trim())),
             ("path", &path),
             ("notes", &notes),
             ("context", &context),
@@ -266,27 +268,38 @@ fn context_section(snippets: &[Snippet], room: &mut Room) -> (String, usize) {
     let mut section = String::new();
     let mut dropped = 0;
     for snippet in snippets {
-        let shown = snippet_section(snippet, &snippet.text);
+        let mut shown = snippet_section(snippet, &snippet.text);
+        if shown.len() > room.left() && section.is_empty() {
+            let around = shown.len() - snippet.text.len() + LEFT_OUT_NOTE;
+            let first_lines = head(&snippet.text, room.left().saturating_sub(around));
+            if !first_lines.is_empty() {
+                shown = snippet_section(snippet, first_lines);
+            }
+        }
         if shown.len() <= room.left() {
             room.take(shown.len());
-            section.push_str(&shown);
-        } else if section.is_empty() {
-            let shown = snippet_section(snippet, &cut_end(&snippet.text, room.left().saturating_sub(200)));
-            room.take(room.left());
             section.push_str(&shown);
         } else {
             dropped += 1;
         }
     }
     if section.is_empty() {
-        section.push_str("(none)\n");
+        section.push_str("(none)\n\n");
     }
     (section, dropped)
 }
 
+/// A snippet, or its first lines if `text` is not all of it; what is left out is told outside the content.
 fn snippet_section(snippet: &Snippet, text: &str) -> String {
     let path = one_line(&snippet.path);
-    let lines = format!("lines {}-{}", snippet.start_line, snippet.end_line);
+    let (first, last) = (snippet.start_line, snippet.end_line);
+    let lines = if text.len() == snippet.text.len() {
+        format!("lines {first}-{last}")
+    } else {
+        let n_shown = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
+        let last_shown = first.saturating_add(n_shown.saturating_sub(1));
+        format!("lines {first}-{last_shown}; up to {last} left out")
+    };
     format!("{FILE}{path} ({lines})\n{}\n", fenced(text))
 }
 

@@ -11,7 +11,7 @@ const MAX_CHECK_CHARS: usize = 200;
 const MAX_STARTS: usize = 64;
 
 /// The form of a coder's reply in JSON.
-pub fn coder_form() -> ReplyForm {
+pub(crate) fn coder_form() -> ReplyForm {
     let text = || json!({"type": "string"});
     let object = |properties: Value| {
         // Servers that enforce a schema want every field required and no other.

@@ -100,7 +100,16 @@ fn http_date(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_panics(text in "[A-Za-z]{3}, [0-9]{1,3} (Jan|Feb|Dec|x) [0-9]{1,5} [0-9:]{0,9} GMT|[-0-9.eE]{0,30}|.{0,20}", n in any::<u32>()) {
+            wait(n, Some(&text), &Fixed(1.0));
+        }
+    }
 
     struct Fixed(f64);
 

@@ -190,7 +190,39 @@ impl Complaint {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+
+    /// JSON of the fields that the readers look for, in places where they may not expect them.
+    fn any_answer() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<u64>().prop_map(Value::from),
+            "(stop|length|refusal|tool_use|text|<think>|</think>|é){0,2}".prop_map(Value::from),
+        ];
+        let field = "(choices|message|content|finish_reason|usage|prompt_tokens|completion_tokens|input_tokens|text|type|input|error)";
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map(field, inner, 0..5).prop_map(|fields| json!(fields)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(answer in any_answer(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            for api in [Api::OpenAi, Api::Anthropic] {
+                if let Ok(Reading { tokens: Some(tokens), .. }) = api.read(&answer) {
+                    tokens.usage(&Prices { input: u64::MAX, ..Prices::default() });
+                }
+            }
+            Complaint::read(&bytes);
+            Complaint::read(answer.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn complaints_are_read_in_every_shape() {

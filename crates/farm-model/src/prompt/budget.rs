@@ -35,8 +35,8 @@ pub(super) fn cut_end(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let end = last_line_end(text, max);
-    format!("{}[{} bytes left out]\n", &text[..end], text.len() - end)
+    let head = head(text, max);
+    format!("{head}[{} bytes left out]\n", text.len() - head.len())
 }
 
 /// `text`, or its first and last lines and how much is missing between, in about `max` bytes. The end tells more.
@@ -44,7 +44,7 @@ pub(super) fn cut_middle(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let head = last_line_end(text, max / 3);
+    let head = head(text, max / 3);
     let mut tail = text.len() - (max - max / 3).min(text.len());
     while !text.is_char_boundary(tail) {
         tail += 1;
@@ -53,16 +53,14 @@ pub(super) fn cut_middle(text: &str, max: usize) -> String {
     if let Some(newline) = text[tail..].find('\n').filter(|newline| tail + newline + 1 < text.len()) {
         tail += newline + 1;
     }
-    let tail = tail.max(head);
-    format!("{}[{} bytes left out]\n{}", &text[..head], tail - head, &text[tail..])
+    let tail = tail.max(head.len());
+    format!("{head}[{} bytes left out]\n{}", tail - head.len(), &text[tail..])
 }
 
-/// The end of the last line that ends within the first `max` bytes; 0 if none does.
-fn last_line_end(text: &str, max: usize) -> usize {
-    text.as_bytes()[..max.min(text.len())]
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1)
+/// The lines that end within the first `max` bytes.
+pub(super) fn head(text: &str, max: usize) -> &str {
+    let newline = text.as_bytes()[..max.min(text.len())].iter().rposition(|byte| *byte == b'\n');
+    newline.map_or("", |newline| &text[..=newline])
 }
 
 #[cfg(test)]

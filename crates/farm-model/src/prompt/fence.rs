@@ -26,6 +26,16 @@ pub(super) fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// Text that stands outside fences, such as a goal, without lines that would open one.
+pub(super) fn unfenced(text: &str) -> String {
+    let lines = text.split('\n').map(|line| if is_fence(line.trim_end_matches('\r')) { "```" } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_fence(line: &str) -> bool {
+    line.len() >= LEAST && line.bytes().all(|byte| byte == b'`')
+}
+
 /// The fenced texts of a prompt, as a careful reader sees them.
 pub(crate) fn blocks(prompt: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
@@ -42,21 +52,19 @@ pub(crate) fn blocks(prompt: &str) -> Vec<Block<'_>> {
                 open = None;
             }
             Some(_) => {}
-            None if line.len() >= LEAST && line.bytes().all(|byte| byte == b'`') => {
-                open = Some((line, position))
-            }
+            None if is_fence(line) => open = Some((line, position)),
             None => heading = line,
         }
     }
     blocks
 }
 
-/// Where `needle` first stands outside all fences.
+/// Where the lines of `needle` first end outside all fences.
 pub(crate) fn find_outside(prompt: &str, needle: &str) -> Option<usize> {
     let blocks = blocks(prompt);
     let inside =
         |at: usize| blocks.iter().any(|block| (block.start..block.start + block.text.len()).contains(&at));
-    prompt.match_indices(needle).map(|(at, _)| at).find(|at| !inside(*at))
+    prompt.match_indices(needle).map(|(at, _)| at).find(|at| !inside(at + needle.len() - 1))
 }
 
 fn longest_run(text: &str) -> usize {
