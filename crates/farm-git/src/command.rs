@@ -5,6 +5,7 @@ mod failure;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub(crate) struct Call<'a> {
     pub(crate) git_dir: &'a Path,
     /// The remote that it talks to, if any.
     pub(crate) remote: Option<&'a Remote>,
+    /// Where to look for objects instead of in `git_dir`, if not there.
+    pub(crate) object_dir: Option<&'a Path>,
     /// What follows the verb.
     pub(crate) args: Vec<OsString>,
     pub(crate) limit: Duration,
@@ -113,9 +116,10 @@ impl Git {
             .stderr(Stdio::piped())
             // Its own group, so that git's helpers end with it.
             .process_group(0);
-        let mut child = command
-            .spawn()
-            .map_err(|source| GitError::Spawn { program: self.settings.program.clone(), source })?;
+        let mut child = command.spawn().map_err(|source| GitError::Spawn {
+            program: self.settings.program.clone(),
+            source: Arc::new(source),
+        })?;
         let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let whole = async {
@@ -157,6 +161,9 @@ impl Git {
         set("HOME", self.home.as_os_str());
         set("LC_ALL", "C".as_ref());
         set("GIT_DIR", call.git_dir.as_os_str());
+        if let Some(object_dir) = call.object_dir {
+            set("GIT_OBJECT_DIRECTORY", object_dir.as_os_str());
+        }
         set("GIT_CONFIG_NOSYSTEM", "1".as_ref());
         set("GIT_CONFIG_GLOBAL", self.global_config.as_os_str());
         set("GIT_ATTR_NOSYSTEM", "1".as_ref());

@@ -1,13 +1,14 @@
 //! What can go wrong, as the caller must tell it apart. No text in here holds a credential.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use farm_core::delta::RepoPath;
 use farm_core::id::Oid;
 
 /// A failure of anything but the judgement on a pushed ref.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum GitError {
     /// The address or its credential cannot be used.
     #[error("remote address is refused: {why}")]
@@ -89,7 +90,7 @@ pub enum GitError {
         /// The program.
         program: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// An object is missing, damaged or of another kind.
     #[error("cannot {doing}: {detail}")]
@@ -137,7 +138,7 @@ pub enum GitError {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The work was given up because the program ends.
     #[error("git work was cut short: {detail}")]
@@ -155,7 +156,7 @@ impl GitError {
 
     pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { doing, path, source }
+        move |source| Self::Io { doing, path, source: Arc::new(source) }
     }
 
     pub(crate) fn object(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {

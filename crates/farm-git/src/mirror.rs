@@ -1,5 +1,9 @@
 //! One bare mirror a remote: fetched incrementally, read by everybody, pushed from.
 //!
+//! A mirror has two stores. The outer one holds what branches of the remote brought; the inner one, `farm/`, sees the outer
+//! one and takes all that the farm makes itself. A push shows git the outer store and the few objects that are new: a
+//! remote with a thousand branches of ours would otherwise make it compare with a thousand commits that it finds here.
+//!
 //! Several processes may share the root directory. Fetches of one mirror follow each other (a lock in this process, a file
 //! lock between processes) and whoever waited looks again before fetching; pushes and object work need no lock, since
 //! they write no refs here.
@@ -30,6 +34,9 @@ pub use push::Pushed;
 /// The configuration of every mirror, written anew at each start; nothing else writes there.
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
 
+/// The inner store, in the outer one's directory.
+const INNER: &str = "farm";
+
 /// All mirrors below one directory.
 #[derive(Debug)]
 pub struct Mirrors {
@@ -48,10 +55,15 @@ pub struct Mirror {
 /// What all handles of one mirror share.
 #[derive(Debug)]
 struct Shared {
+    /// The outer store.
     dir: PathBuf,
     git: Arc<Git>,
+    /// What branches of the remote brought.
+    upstream: Objects,
+    /// The inner store, through which everything is seen.
     objects: Objects,
     fetches: tokio::sync::Mutex<fetch::Fetched>,
+    pushes: push::Queue,
 }
 
 impl Mirrors {
@@ -96,9 +108,13 @@ impl Shared {
         if !dir.join("HEAD").exists() {
             create(&dir, url)?;
         }
-        replace_file(&dir.join("config"), CONFIG)?;
-        let objects = Objects::open_mirror(dir.clone(), &git.settings)?;
-        Ok(Self { dir, git, objects, fetches: tokio::sync::Mutex::default() })
+        let inner = dir.join(INNER);
+        for dir in [&dir, &inner] {
+            replace_file(&dir.join("config"), CONFIG)?;
+        }
+        let upstream = Objects::open_mirror(dir.clone(), &git.settings)?;
+        let objects = Objects::open_mirror(inner, &git.settings)?;
+        Ok(Self { dir, git, upstream, objects, fetches: Default::default(), pushes: Default::default() })
     }
 }
 
@@ -108,7 +124,7 @@ impl Mirror {
         self.remote.url()
     }
 
-    /// The git directory.
+    /// The outer git directory.
     pub fn dir(&self) -> &Path {
         &self.shared.dir
     }
@@ -121,7 +137,7 @@ impl Mirror {
     /// Where a branch of the remote stands now, without fetching; `None` if there is no such branch.
     pub async fn tip(&self, branch: &str) -> Result<Option<Oid>, GitError> {
         let name = full_ref(branch)?;
-        let refs = self.list_refs(&name).await?;
+        let refs = self.list_refs([&name]).await?;
         Ok(refs.into_iter().find(|(found, _)| *found == name).map(|(_, oid)| oid))
     }
 
@@ -132,7 +148,7 @@ impl Mirror {
             full_ref(&format!("{prefix}x"))?;
         }
         let mut branches: Vec<(String, Oid)> = self
-            .list_refs(&format!("refs/heads/{prefix}*"))
+            .list_refs([format!("refs/heads/{prefix}*")])
             .await?
             .into_iter()
             .filter_map(|(name, oid)| name.strip_prefix("refs/heads/").map(|name| (name.to_owned(), oid)))
@@ -142,9 +158,13 @@ impl Mirror {
         Ok(branches)
     }
 
-    async fn list_refs(&self, pattern: &str) -> Result<Vec<(String, Oid)>, GitError> {
+    async fn list_refs(
+        &self,
+        patterns: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Vec<(String, Oid)>, GitError> {
         let limit = self.shared.git.settings.timeout;
-        let args = vec!["--heads".into(), "--".into(), self.url().into(), pattern.into()];
+        let mut args: Vec<OsString> = vec!["--heads".into(), "--".into(), self.url().into()];
+        args.extend(patterns.into_iter().map(Into::into));
         let output = self.shared.git.run_ok(self.call("ls-remote", args, limit)).await?;
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text
@@ -155,11 +175,11 @@ impl Mirror {
     }
 
     fn call(&self, verb: &'static str, args: Vec<OsString>, limit: std::time::Duration) -> Call<'_> {
-        Call { verb, git_dir: &self.shared.dir, remote: Some(&self.remote), args, limit }
+        Call { verb, git_dir: &self.shared.dir, object_dir: None, remote: Some(&self.remote), args, limit }
     }
 }
 
-/// Makes an empty bare repository aside and moves it into place.
+/// Makes both stores aside and moves them into place.
 fn create(dir: &Path, url: &str) -> Result<(), GitError> {
     let aside = dir.with_extension("new");
     if aside.exists() {
@@ -168,9 +188,13 @@ fn create(dir: &Path, url: &str) -> Result<(), GitError> {
     }
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).mkpath(true);
-    git2::Repository::init_opts(&aside, &options)
-        .map_err(GitError::object(format!("make the repository {}", aside.display())))?;
+    for dir in [&aside, &aside.join(INNER)] {
+        git2::Repository::init_opts(dir, &options)
+            .map_err(GitError::object(format!("make the repository {}", dir.display())))?;
+    }
     replace_file(&aside.join("description"), &format!("{url}\n"))?;
+    // Relative to the directory of objects that the file stands in.
+    replace_file(&aside.join(INNER).join("objects/info/alternates"), "../../objects\n")?;
     std::fs::rename(&aside, dir).map_err(GitError::io("create", dir))
 }
 

@@ -12,6 +12,8 @@ mod export;
 
 mod merge;
 
+mod outgoing;
+
 mod text;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use crate::error::GitError;
 const MAX_URL_LEN: usize = 2048;
 
 /// An address that was checked, and a credential. Neither `Debug` nor `Display` shows a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
     transport: Transport,
@@ -20,7 +20,7 @@ pub struct Remote {
 }
 
 /// How to prove who we are. The caller reads secrets from environment or file; they reach git through its environment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// User and password (or token) over HTTP.
     Basic {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Instant;
 
 use farm_core::delta::sha256;
@@ -72,8 +73,9 @@ impl Mirror {
         blocking(move || objects.has_commit(&commit)).await
     }
 
-    /// Fetches a branch. The farm's own branches, of which there are many, leave no ref here; another branch's ref tells
-    /// the next fetch what we have. Its name is a hash, so that `a` and `a/b`, or `a` and `A`, may follow each other.
+    /// Fetches a branch. The farm's own branches, of which there are many, go to the inner store and leave no ref; another
+    /// branch's ref tells the next fetch what we have. Its name is a hash, so that `a` and `a/b`, or `a` and `A`, may
+    /// follow each other.
     async fn fetch_branch(&self, branch: &str) -> Result<Oid, GitError> {
         let source = full_ref(branch)?;
         if branch.starts_with(BRANCH_PREFIX) {
@@ -81,20 +83,20 @@ impl Mirror {
                 || GitError::BranchMissing { url: self.url().to_owned(), branch: branch.to_owned() };
             let tip = self.tip(branch).await?.ok_or_else(missing)?;
             if !self.has_commit(&tip).await? {
-                self.fetch(&source, branch).await?;
+                self.fetch(self.shared.objects.dir(), &source, branch).await?;
             }
             return Ok(tip);
         }
         let local = format!("refs/farm/{}", &sha256(branch.as_bytes())[..32]);
         // Left by a fetch that was killed; ours is the only one now, by the caller's lock.
         remove_if_there(&self.shared.dir.join(format!("{local}.lock")))?;
-        self.fetch(&format!("+{source}:{local}"), branch).await?;
-        let objects = self.objects();
-        blocking(move || objects.resolve(&local)).await
+        self.fetch(&self.shared.dir, &format!("+{source}:{local}"), branch).await?;
+        let upstream = self.shared.upstream.clone();
+        blocking(move || upstream.resolve(&local)).await
     }
 
-    async fn fetch(&self, refspec: &str, branch: &str) -> Result<(), GitError> {
-        let output = self.run_fetch(refspec).await?;
+    async fn fetch(&self, store: &Path, refspec: &str, branch: &str) -> Result<(), GitError> {
+        let output = self.run_fetch(store, refspec).await?;
         if output.success {
             return Ok(());
         }
@@ -105,7 +107,7 @@ impl Mirror {
     }
 
     async fn fetch_commit(&self, commit: &Oid) -> Result<(), GitError> {
-        let output = self.run_fetch(commit.as_str()).await?;
+        let output = self.run_fetch(self.shared.objects.dir(), commit.as_str()).await?;
         let unknown = ["not our ref", "unadvertised object", "couldn't find remote ref", "bad object"];
         if output.success {
             Ok(())
@@ -116,13 +118,15 @@ impl Mirror {
         }
     }
 
-    async fn run_fetch(&self, refspec: &str) -> Result<Output, GitError> {
+    async fn run_fetch(&self, store: &Path, refspec: &str) -> Result<Output, GitError> {
         let options =
             ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap=", "--"];
         let mut args: Vec<OsString> = options.iter().map(Into::into).collect();
         args.extend([self.url().into(), refspec.into()]);
         let limit = self.shared.git.settings.fetch_timeout;
-        self.shared.git.run(self.call("fetch", args, limit)).await
+        let mut call = self.call("fetch", args, limit);
+        call.git_dir = store;
+        self.shared.git.run(call).await
     }
 
     fn base_missing(&self, commit: &Oid) -> GitError {

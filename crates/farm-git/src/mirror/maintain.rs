@@ -1,10 +1,12 @@
 //! Keeping a mirror quick: tens of thousands of loose objects become one pack.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::GitError;
 use crate::lock::{Kind, try_lock};
 use crate::mirror::Mirror;
+use crate::mirror::push::outgoing_dir;
 
 /// Loose objects from which a repack pays; git's own figure.
 const MANY_LOOSE: usize = 6_700;
@@ -14,8 +16,8 @@ const MANY_PACKS: usize = 50;
 const KEPT_UNREACHABLE: &str = "30.days.ago";
 /// A repack of a large repository takes its time; it holds up nobody.
 const LIMIT: Duration = Duration::from_secs(3600);
-/// Longer than any fetch or repack may take.
-const TORN_AFTER: Duration = Duration::from_secs(86_400);
+/// Longer than any fetch, push or repack may take.
+const LEFT_AFTER: Duration = Duration::from_secs(86_400);
 
 /// What maintenance did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,39 +37,48 @@ impl Mirror {
         let Some(_lock) = try_lock(&self.shared.dir.join("farm-maintain.lock"), Kind::Exclusive)? else {
             return Ok(Maintained::Busy);
         };
-        if !force && !self.is_untidy() {
-            return Ok(Maintained::NotNeeded);
+        let stores = [&self.shared.upstream, &self.shared.objects];
+        let mut done = Maintained::NotNeeded;
+        for store in stores.into_iter().filter(|store| force || is_untidy(store.dir())) {
+            let expiration = format!("--cruft-expiration={KEPT_UNREACHABLE}");
+            let options = ["-a", "-d", "-l", "-q", "--cruft", &expiration];
+            let mut call = self.call("repack", options.iter().map(Into::into).collect(), LIMIT);
+            call.git_dir = store.dir();
+            call.remote = None;
+            let repacked = self.shared.git.run_ok(call).await;
+            // Whatever came of it; the inner store's repositories read the outer one as well.
+            stores.iter().for_each(|store| store.packs_changed());
+            repacked?;
+            remove_old(&store.dir().join("objects/pack"), "tmp_");
+            done = Maintained::Repacked;
         }
-        let expiration = format!("--cruft-expiration={KEPT_UNREACHABLE}");
-        let options = ["-a", "-d", "-l", "-q", "--cruft", &expiration];
-        let args = options.iter().map(Into::into).collect();
-        let mut call = self.call("repack", args, LIMIT);
-        call.remote = None;
-        let repacked = self.shared.git.run_ok(call).await;
-        self.shared.objects.packs_changed();
-        self.remove_torn_packs();
-        repacked.map(|_| Maintained::Repacked)
+        remove_old(&outgoing_dir(&self.shared.dir), "");
+        Ok(done)
     }
+}
 
-    /// Removes what killed fetches and repacks left half written, once nobody can be writing it any more.
-    fn remove_torn_packs(&self) {
-        let packs = std::fs::read_dir(self.shared.dir.join("objects/pack")).into_iter().flatten().flatten();
-        for torn in packs.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_")) {
-            let age = torn.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
-            if age.is_ok_and(|age| age.is_ok_and(|age| age > TORN_AFTER))
-                && let Err(source) = std::fs::remove_file(torn.path())
-            {
-                tracing::warn!(path = %torn.path().display(), %source, "could not remove a torn pack");
-            }
+/// Estimates as git does, from one of the 256 directories of loose objects.
+fn is_untidy(store: &Path) -> bool {
+    let count = |dir: &str, suffix: &str| {
+        let entries = std::fs::read_dir(store.join("objects").join(dir)).into_iter().flatten();
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix)).count()
+    };
+    count("17", "") * 256 > MANY_LOOSE || count("pack", ".pack") > MANY_PACKS
+}
+
+/// Removes what killed processes left half written, once nobody can be writing it any more.
+fn remove_old(dir: &Path, prefix: &str) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())) {
+        let path = entry.path();
+        let Ok(found) = entry.metadata() else { continue };
+        if !found.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_AFTER)) {
+            continue;
         }
-    }
-
-    /// Estimates as git does, from one of the 256 directories of loose objects.
-    fn is_untidy(&self) -> bool {
-        let count = |dir: &str, suffix: &str| {
-            let entries = std::fs::read_dir(self.shared.dir.join("objects").join(dir)).into_iter().flatten();
-            entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix)).count()
-        };
-        count("17", "") * 256 > MANY_LOOSE || count("pack", ".pack") > MANY_PACKS
+        let removed =
+            if found.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        if let Err(source) = removed {
+            tracing::warn!(path = %path.display(), %source, "could not remove what a killed git left");
+        }
     }
 }

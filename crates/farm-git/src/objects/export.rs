@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use farm_core::delta::{FileMode, RepoPath};
 use farm_core::id::Oid;
@@ -189,7 +190,7 @@ impl Export<'_> {
     /// Lets the git command write a blob, in pieces.
     fn stream(&self, blob: git2::Oid, file: &File) -> Result<(), GitError> {
         let git = &self.objects.pool.git;
-        let spawn = |source| GitError::Spawn { program: git.program.clone(), source };
+        let spawn = |source| GitError::Spawn { program: git.program.clone(), source: Arc::new(source) };
         let stdout = file.try_clone().map_err(|source| self.std_io("write", source))?;
         let output = Command::new(&git.program)
             .args(["-c", "core.bigFileThreshold=1m", "cat-file", "blob", &blob.to_string()])
@@ -259,7 +260,7 @@ impl Export<'_> {
     }
 
     fn std_io(&self, doing: &'static str, source: std::io::Error) -> GitError {
-        GitError::Io { doing, path: OsStr::from_bytes(&self.at).into(), source }
+        GitError::Io { doing, path: OsStr::from_bytes(&self.at).into(), source: Arc::new(source) }
     }
 }
 

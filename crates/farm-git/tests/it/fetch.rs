@@ -250,7 +250,7 @@ async fn a_repack_disturbs_nobody() {
         }
     }
     mirror.maintain(true).await.unwrap();
-    let loose = git(mirror.dir(), &["count-objects"]);
+    let loose = git(mirror.objects().dir(), &["count-objects"]);
     assert!(loose.starts_with("0 objects"), "{loose}");
     mirror.push("agt/x", None, commits.last().unwrap()).await.unwrap();
     mirror.push("agt/y", None, &commits[0]).await.unwrap();
