@@ -222,6 +222,17 @@ async fn a_key_is_in_no_error_and_no_debug_form() {
 }
 
 #[tokio::test]
+async fn a_redirect_carries_prompt_and_key_nowhere() {
+    let elsewhere = Server::start(vec![Say::reply("stolen")]).await;
+    let to = format!("{}/chat/completions", elsewhere.base_url);
+    let server = Server::start(vec![Say::with(307, &[("location", &to)], b"")]).await;
+    let (model, _) = client(&settings(Api::OpenAi, &server));
+    let error = model.ask(&call()).await.unwrap_err();
+    assert!(matches!(error, ModelError::Refused { status: 307, .. }), "{error:?}");
+    assert!(elsewhere.asked().is_empty());
+}
+
+#[tokio::test]
 async fn no_more_calls_at_once_than_set() {
     let server = Server::start(vec![Say::reply("done").slowly(Duration::from_millis(10)); 6]).await;
     let mut settings = settings(Api::OpenAi, &server);
