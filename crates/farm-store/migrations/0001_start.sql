@@ -104,10 +104,13 @@ CREATE TABLE tasks (
     cleanup_ms     BIGINT  NOT NULL DEFAULT 0,
     replaced_by    TEXT
 );
-CREATE INDEX tasks_state ON tasks (state, seq);
+-- No index begins with `state`: almost all rows are done, and the planner would take it for a better way to the few others.
+CREATE INDEX tasks_queued ON tasks (seq) WHERE state = 'queued';
+CREATE INDEX tasks_running ON tasks (seq) WHERE state = 'running';
 CREATE INDEX tasks_change ON tasks (change_id, seq);
 CREATE INDEX tasks_turn ON tasks (priority DESC, rank, seq, offer_ms) WHERE state = 'queued' AND waiting_for = 0;
 CREATE INDEX tasks_window ON tasks (partition, offer_ms, bytes) WHERE state = 'queued' AND partition >= 0;
+CREATE INDEX tasks_offered_path ON tasks (repository, path) WHERE state = 'queued' AND partition >= 0;
 CREATE INDEX tasks_due ON tasks (due_ms) WHERE state = 'queued' AND due_ms > 0;
 CREATE INDEX tasks_lease ON tasks (lease_until_ms) WHERE state = 'running';
 CREATE INDEX tasks_unpublished ON tasks (publish_due_ms) WHERE state = 'done' AND published_ms = 0;

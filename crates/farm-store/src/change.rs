@@ -8,6 +8,7 @@ use farm_core::task::Risk;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::accept::{self, Accepted, NewTask, Turns};
 use crate::error::{Result, StoreError};
@@ -197,18 +198,20 @@ impl Store {
 
     /// Changes, newest first.
     pub async fn changes(&self, filter: &ChangeFilter, page: Page) -> Result<Vec<ChangeView>> {
-        let rows = sqlx::query(
-            "SELECT * FROM changes
-             WHERE seq < $1 AND ($2 IS NULL OR state = $2) AND ($3 IS NULL OR repository = $3)
-             ORDER BY seq DESC LIMIT $4",
-        )
-        .bind(page.before())
-        .bind(filter.state.map(ChangeState::name))
-        .bind(filter.repository.as_ref().map(RepoName::as_str))
-        .bind(page.limit)
-        .fetch_all(self.readers())
-        .await
-        .map_err(|error| StoreError::database("read the changes", &error))?;
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM changes WHERE seq < ");
+        query.push_bind(page.before());
+        if let Some(state) = filter.state {
+            query.push(" AND state = ").push_bind(state.name());
+        }
+        if let Some(repository) = &filter.repository {
+            query.push(" AND repository = ").push_bind(repository.as_str());
+        }
+        query.push(" ORDER BY seq DESC LIMIT ").push_bind(page.limit);
+        let rows = query
+            .build()
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| StoreError::database("read the changes", &error))?;
         rows.iter().map(read).collect()
     }
 }

@@ -80,7 +80,7 @@ async fn offer(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Vec<Offer>> {
     let mut come: BTreeMap<i32, i64> = BTreeMap::new();
     for row in candidates(tx, partitions.room(), now_ms).await? {
         let candidate = Candidate::read(&row)?;
-        // Two tasks on one file go one after the other; the second would only be deferred.
+        // Two tasks on one file go one after the other: the second would only be deferred.
         if candidate.path.as_ref().is_some_and(|path| !paths.insert(path.clone())) {
             continue;
         }
@@ -102,14 +102,18 @@ async fn offer(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Vec<Offer>> {
     Ok(offers)
 }
 
-/// Only what Begin would let run: the same conditions as there.
-pub(crate) const CANDIDATES: &str = "
+/// Only what Begin would let run: the conditions there, and that no other task on the same file is on the topic.
+const CANDIDATES: &str = "
     SELECT t.id, t.priority, t.rank, t.bytes, t.partition, t.offers, t.repository, t.path, b.record
     FROM tasks t JOIN task_bodies b ON b.task_id = t.id
     WHERE t.state = 'queued' AND t.waiting_for = 0 AND t.offer_ms <= $1 AND t.due_ms <= $1
       AND (t.path IS NULL OR NOT EXISTS (
           SELECT 1 FROM leases l
-          WHERE l.repository = t.repository AND l.path = t.path AND l.until_ms > $1 AND l.holder <> t.id))
+          WHERE l.repository = t.repository AND l.path = t.path AND l.until_ms > $1 AND l.holder <> t.id)
+        AND NOT EXISTS (
+          SELECT 1 FROM tasks o
+          WHERE o.repository = t.repository AND o.path = t.path AND o.state = 'queued' AND o.partition >= 0
+            AND o.offer_ms > $1 AND o.id <> t.id))
     ORDER BY t.priority DESC, t.rank, t.seq
     LIMIT $2";
 
@@ -119,6 +123,11 @@ async fn candidates(tx: &mut Tx, room: i64, now_ms: u64) -> Result<Vec<SqliteRow
     }
     tx.all(sqlx::query(CANDIDATES).bind(int(now_ms)).bind(room.min(AT_ONCE))).await
 }
+
+/// What fills the window.
+const ON_TOPIC: &str = "
+    SELECT partition, COUNT(*) AS records, SUM(bytes) AS bytes FROM tasks
+    WHERE state = 'queued' AND partition >= 0 AND offer_ms > $1 GROUP BY partition";
 
 struct Candidate {
     task: TaskId,
@@ -160,15 +169,7 @@ impl Partitions {
     async fn read(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Self> {
         let n = window.partitions.max(1) as usize;
         let mut partitions = Self { window, records: vec![0; n], bytes: vec![0; n] };
-        let rows = tx
-            .all(
-                sqlx::query(
-                    "SELECT partition, COUNT(*) AS records, SUM(bytes) AS bytes FROM tasks
-                     WHERE state = 'queued' AND partition >= 0 AND offer_ms > $1 GROUP BY partition",
-                )
-                .bind(int(now_ms)),
-            )
-            .await?;
+        let rows = tx.all(sqlx::query(ON_TOPIC).bind(int(now_ms))).await?;
         for row in rows {
             let i = get_u32(&row, "partition")? as usize;
             // A topic that has fewer partitions than before: what was offered on the others is offered again in time.
@@ -199,5 +200,37 @@ impl Partitions {
         self.records[i] += 1;
         self.bytes[i] += candidate.bytes;
         i32::try_from(i).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::store::Options;
+
+    /// A long queue must cost nothing: every part of these queries goes by an index, and nothing is sorted.
+    #[tokio::test]
+    async fn dispatch_goes_by_indexes() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(|_| Vec::new());
+        let store = Store::open(&folder.path().join("farm.db"), options, 1_000).await.unwrap();
+        for (query, indexes) in [
+            (CANDIDATES, &["tasks_turn", "tasks_offered_path", "sqlite_autoindex_leases"][..]),
+            (ON_TOPIC, &["tasks_window"]),
+        ] {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+            let rows = sqlx::query(explain).fetch_all(store.readers()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| get(row, "detail").unwrap()).collect();
+            for index in indexes {
+                assert!(plan.iter().any(|step| step.contains(index)), "{index} is not used: {plan:#?}");
+            }
+            for step in &plan {
+                let is_direct =
+                    !step.contains("TEMP B-TREE") && (!step.contains("SCAN") || step.contains("INDEX"));
+                assert!(is_direct, "{plan:#?}");
+            }
+        }
     }
 }

@@ -6,11 +6,11 @@ use farm_core::result::Status;
 use farm_core::service::{Intent, Step};
 use farm_core::state::TaskState;
 use farm_core::task::{Budget, CodingTask};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::error::{Result, StoreError};
-use crate::row::{TaskRow, budget, get, get_json, get_u32, get_uint, int, parse};
+use crate::row::{TaskRow, budget, get, get_json, get_u32, get_uint, int};
 use crate::run;
 use crate::store::Store;
 
@@ -120,30 +120,18 @@ pub struct TaskStep {
     pub step: Step,
 }
 
-const TASK: &str = "
+const VIEW: &str = "
     SELECT t.*, b.task, r.bytes AS result_bytes
     FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
-    WHERE t.id = $1";
-
-const TASKS: &str = "
-    SELECT t.*, b.task, r.bytes AS result_bytes
-    FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
-    WHERE t.seq < $1 AND ($2 IS NULL OR t.change_id = $2) AND ($3 IS NULL OR t.state = $3)
-      AND ($4 IS NULL OR t.repository = $4)
-    ORDER BY t.seq DESC LIMIT $5";
-
-const TASKS_OF_CHANGE: &str = "
-    SELECT t.*, b.task, r.bytes AS result_bytes
-    FROM tasks t JOIN task_bodies b ON b.task_id = t.id LEFT JOIN results r ON r.task_id = t.id
-    WHERE t.seq < $1 AND t.change_id = $2 AND ($3 IS NULL OR t.state = $3)
-      AND ($4 IS NULL OR t.repository = $4)
-    ORDER BY t.seq DESC LIMIT $5";
+    WHERE ";
 
 impl Store {
     /// A task as it stands.
     pub async fn task(&self, id: &TaskId) -> Result<Option<TaskView>> {
-        let row = sqlx::query(TASK)
-            .bind(id.as_str())
+        let row = QueryBuilder::<Sqlite>::new(VIEW)
+            .push("t.id = ")
+            .push_bind(id.as_str())
+            .build()
             .fetch_optional(self.readers())
             .await
             .map_err(|error| StoreError::database("read a task", &error))?;
@@ -155,14 +143,25 @@ impl Store {
 
     /// Tasks, newest first.
     pub async fn tasks(&self, filter: &TaskFilter, page: Page) -> Result<Vec<TaskView>> {
-        // The planner cannot use an index for a condition that may be absent.
-        let sql = if filter.change.is_some() { TASKS_OF_CHANGE } else { TASKS };
-        let rows = sqlx::query(sql)
-            .bind(page.before())
-            .bind(filter.change.as_ref().map(ChangeId::as_str))
-            .bind(filter.state.map(TaskState::name))
-            .bind(filter.repository.as_ref().map(RepoName::as_str))
-            .bind(page.limit)
+        // Only the conditions that there are: the planner finds no index for one that may be absent.
+        let mut query = QueryBuilder::<Sqlite>::new(VIEW);
+        query.push("t.seq < ").push_bind(page.before());
+        if let Some(change) = &filter.change {
+            query.push(" AND t.change_id = ").push_bind(change.as_str());
+        }
+        // Literals, since a partial index is not found for a bound value.
+        match filter.state {
+            Some(TaskState::Queued) => query.push(" AND t.state = 'queued'"),
+            Some(TaskState::Running) => query.push(" AND t.state = 'running'"),
+            Some(TaskState::Done) => query.push(" AND t.state = 'done'"),
+            None => &mut query,
+        };
+        if let Some(repository) = &filter.repository {
+            query.push(" AND t.repository = ").push_bind(repository.as_str());
+        }
+        query.push(" ORDER BY t.seq DESC LIMIT ").push_bind(page.limit);
+        let rows = query
+            .build()
             .fetch_all(self.readers())
             .await
             .map_err(|error| StoreError::database("read the tasks", &error))?;
@@ -199,20 +198,17 @@ impl Store {
 
     /// How many tasks are in each state.
     pub async fn counts(&self) -> Result<TaskCounts> {
-        let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM tasks GROUP BY state")
-            .fetch_all(self.readers())
-            .await
-            .map_err(|error| StoreError::database("count the tasks", &error))?;
-        let mut counts = TaskCounts::default();
-        for row in rows {
-            let n = get_uint(&row, "n")?;
-            match parse("state", row.try_get("state").unwrap_or_default(), TaskState::parse)? {
-                TaskState::Queued => counts.queued = n,
-                TaskState::Running => counts.running = n,
-                TaskState::Done => counts.done = n,
-            }
-        }
-        Ok(counts)
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM tasks WHERE state = 'queued') AS queued,
+                    (SELECT COUNT(*) FROM tasks WHERE state = 'running') AS running,
+                    (SELECT COUNT(*) FROM tasks) AS accepted",
+        )
+        .fetch_one(self.readers())
+        .await
+        .map_err(|error| StoreError::database("count the tasks", &error))?;
+        let (queued, running) = (get_uint(&row, "queued")?, get_uint(&row, "running")?);
+        let done = get_uint(&row, "accepted")?.saturating_sub(queued + running);
+        Ok(TaskCounts { queued, running, done })
     }
 
     async fn view(&self, row: &SqliteRow) -> Result<TaskView> {

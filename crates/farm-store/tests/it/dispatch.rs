@@ -112,6 +112,21 @@ async fn a_deferred_record_is_offered_when_its_time_comes_and_not_before() {
 }
 
 #[tokio::test]
+async fn of_many_tasks_on_one_file_one_is_on_the_topic_at_a_time() {
+    let farm = Farm::new().await;
+    let mut tasks: Vec<_> = (0..300).map(|i| on_path(&format!("same-{i}"), "f")).collect();
+    tasks.push(task("other"));
+    farm.accept(&tasks, T0).await;
+    assert_eq!(names(&farm.offer(T0).await), ["same-0"]);
+    assert_eq!(names(&farm.offer(T0).await), ["other"]);
+    assert_eq!(farm.offer(T0).await, []);
+    let run = farm.run(&tasks[0], "r1", T0).await;
+    assert_eq!(farm.offer(T0).await, []);
+    farm.succeed(&run, T0).await;
+    assert_eq!(names(&farm.offer(T0).await), ["same-1"]);
+}
+
+#[tokio::test]
 async fn only_a_commit_that_changed_something_wakes_who_waits() {
     let farm = Farm::new().await;
     let mut commits = farm.store.commits();
