@@ -8,9 +8,9 @@ use rdkafka::producer::{DefaultProducerContext, Producer as _, ThreadedProducer}
 
 use crate::error::KafkaError;
 
-/// How long the first member of a group waits for others. A broker's default of 3 s would be the first thing that
-/// the user of `up` sees.
-const GROUP_DELAY_MS: i32 = 100;
+/// How long the first member of a group waits for others. The default of 3 s would be the first thing that the user
+/// of `up` sees; with none at all, every worker but the first would wait for two rebalances.
+const GROUP_DELAY_MS: i32 = 500;
 
 /// A broker on loopback that lives as long as this value and also serves other processes.
 ///

@@ -144,3 +144,26 @@ impl ClientContext for Listener {
         self.0.error(error, reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_producer_that_failed_for_good_is_replaced() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("results", 1, 1).unwrap();
+        let producer = Producer::start(Settings::new(cluster.bootstrap_servers())).unwrap();
+        let outgoing = Outgoing { topic: "results".to_owned(), ..Outgoing::default() };
+        producer.send(outgoing.clone()).await.unwrap();
+        // A broker that lost what it had acknowledged: librdkafka cannot know any more what was written.
+        let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[lost]);
+        let error = producer.send(outgoing.clone()).await.unwrap_err();
+        assert!(matches!(error, KafkaError::Broker { .. }), "{error}");
+        producer.send(outgoing).await.unwrap();
+    }
+}

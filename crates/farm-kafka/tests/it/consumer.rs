@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use farm_kafka::{Consumer, KafkaError, StartAt, group_lag};
+use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, StartAt, group_lag};
 
-use crate::{new_topic, number, recv, send_numbers, settings, spec, start, until, with, within};
+use crate::{
+    STEP, new_topic, number, outgoing, recv, send_numbers, settings, spec, start, until, with, within,
+};
 
 #[tokio::test]
 async fn a_restart_goes_on_right_after_the_last_committed_record() {
@@ -126,6 +128,50 @@ async fn members_share_the_partitions_and_lose_nothing_when_they_come_and_go() {
     assert!(*n_of_second.lock().unwrap() > 0, "the second member was given nothing");
     first.close().await;
     assert_eq!(group_lag(&settings, &[topic]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn partitions_that_change_hands_around_a_pause_are_read_on() {
+    let settings = with(&settings("hands"), &[("heartbeat.interval.ms", "200")]);
+    let topic = new_topic(&settings, "hands", 4).await;
+    let send_to_each = async || {
+        let producer = Producer::start(settings.clone()).unwrap();
+        for partition in 0..4 {
+            let outgoing = Outgoing { partition: Some(partition), ..outgoing(&topic, "x") };
+            producer.send(outgoing).await.unwrap();
+        }
+    };
+    let recv_from_each = async |consumer: &Consumer| {
+        let mut partitions = BTreeSet::new();
+        while partitions.len() < 4 {
+            partitions.insert(recv(consumer).await.partition);
+        }
+    };
+
+    // Paused here, two are given away and come back while somebody asks.
+    let first = start(&settings, &topic);
+    until("the first member's partitions", || first.assigned()).await;
+    let second = start(&settings, &topic);
+    until("the second member's partitions", || second.assigned()).await;
+    let hand_back = async {
+        second.close().await;
+        send_to_each().await;
+    };
+    tokio::join!(recv_from_each(&first), hand_back);
+
+    // Given away while somebody asks, they come back while nobody does.
+    let third = start(&settings, &topic);
+    let nobody = tokio::time::timeout(STEP, async {
+        tokio::select! {
+            _ = first.recv() => panic!("nothing was sent"),
+            () = until("the third member's partitions", || third.assigned()) => {}
+        }
+    });
+    nobody.await.unwrap();
+    third.close().await;
+    send_to_each().await;
+    recv_from_each(&first).await;
+    first.close().await;
 }
 
 async fn until_seen(seen: &Mutex<BTreeSet<u32>>, n: u32) {

@@ -28,7 +28,8 @@ async fn the_first_record_arrives_at_once_with_its_headers() {
     };
     producer.send(sent.clone()).await.unwrap();
     let got = recv(&consumer).await;
-    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+    // The mock cluster's own group delay alone is 3 s.
+    assert!(started.elapsed() < Duration::from_millis(2900), "{:?}", started.elapsed());
     assert_eq!((got.headers, got.key, got.payload), (sent.headers, sent.key, sent.payload));
     consumer.close().await;
 }
@@ -60,7 +61,8 @@ async fn a_member_that_comes_later_gets_partitions_soon_and_nothing_is_lost() {
     let joined = Instant::now();
     let second = start(&settings, "tasks");
     until("the second member's partitions", || second.assigned()).await;
-    assert!(joined.elapsed() < Duration::from_secs(10), "{:?}", joined.elapsed());
+    // With the default session timeout each of two rebalances would take 44 s.
+    assert!(joined.elapsed() < Duration::from_secs(20), "{:?}", joined.elapsed());
     send_numbers(&settings, "tasks", 0..40, false).await;
     let mut seen = BTreeSet::new();
     while seen.len() < 40 {

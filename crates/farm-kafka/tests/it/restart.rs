@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farm_kafka::{Producer, Settings};
 
-use crate::{new_topic, number, outgoing, recv, start, unique, with};
+use crate::{new_topic, number, outgoing, recv, start, unique};
 
 /// A broker of this test's own, so that no other test loses its broker.
 struct Broker(PathBuf);
@@ -38,7 +38,6 @@ impl Drop for Broker {
 async fn a_killed_broker_delays_and_loses_nothing() {
     let (broker, bootstrap) = tokio::task::block_in_place(Broker::start);
     let settings = Settings { group: unique("restart"), ..Settings::new(bootstrap) };
-    let settings = with(&settings, &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
     let topic = new_topic(&settings, "restart", 1).await;
     let producer = Producer::start(settings.clone()).unwrap();
     let consumer = start(&settings, &topic);
