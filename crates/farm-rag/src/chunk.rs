@@ -32,8 +32,7 @@ pub(crate) struct Chunk {
 /// Puts definitions into reading order, each inside its parent, and names the container of those that have none.
 pub(crate) fn nest(mut definitions: Vec<Definition>, n_lines: u32) -> Vec<Definition> {
     definitions.retain(|d| 1 <= d.start_line && d.start_line <= d.end_line && d.end_line <= n_lines);
-    definitions.sort_by(|a, b| (a.start_line, Reverse(a.end_line)).cmp(&(b.start_line, Reverse(b.end_line))));
-    definitions.dedup_by(|a, b| (a.start_line, a.end_line, &a.name) == (b.start_line, b.end_line, &b.name));
+    definitions.sort_by_key(|definition| (definition.start_line, Reverse(definition.end_line)));
     definitions.truncate(MAX_DEFINITIONS);
     let mut open: Vec<(u32, usize)> = Vec::new();
     for index in 0..definitions.len() {
@@ -126,8 +125,13 @@ fn is_comment(line: &str) -> bool {
     ["//", "/*", "*", "#", "@", "--", "template<", "template <"].iter().any(|start| line.starts_with(start))
 }
 
+/// Cuts a text into chunks.
+pub(crate) fn chunks(definitions: &[Definition], lines: &Lines<'_>) -> Vec<Chunk> {
+    join_heads(cut(&owners(definitions, lines), lines), definitions, lines)
+}
+
 /// Cuts the lines into chunks by owner and size, without blank lines at their ends.
-pub(crate) fn chunks(owners: &[Option<u32>], lines: &Lines<'_>) -> Vec<Chunk> {
+fn cut(owners: &[Option<u32>], lines: &Lines<'_>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let mut start = 0;
     while start < owners.len() {
@@ -145,12 +149,40 @@ pub(crate) fn chunks(owners: &[Option<u32>], lines: &Lines<'_>) -> Vec<Chunk> {
         let is_blank = |at: &usize| line_at(lines, *at).trim().is_empty();
         let first = (start..end).find(|at| !is_blank(at));
         let last = (start..end).rev().find(|at| !is_blank(at));
-        if let (Some(first), Some(last)) = (first.and_then(number), last.and_then(number)) {
+        // Closing braces alone are no chunk.
+        let says_something = (start..end).any(|at| line_at(lines, at).contains(char::is_alphanumeric));
+        if let (true, Some(first), Some(last)) =
+            (says_something, first.and_then(number), last.and_then(number))
+        {
             chunks.push(Chunk { start_line: first, end_line: last, definition: owner });
         }
         start = end;
     }
     chunks
+}
+
+/// A container's head of a line or two, such as `impl Session {`, says little alone: it goes with what it opens.
+fn join_heads(chunks: Vec<Chunk>, definitions: &[Definition], lines: &Lines<'_>) -> Vec<Chunk> {
+    let definition_of = |chunk: &Chunk| definitions.get(chunk.definition? as usize);
+    let mut joined: Vec<Chunk> = Vec::with_capacity(chunks.len());
+    for mut chunk in chunks {
+        let head = joined.last().copied().filter(|head| {
+            let (Some(outer), Some(inner)) = (definition_of(head), definition_of(&chunk)) else {
+                return false;
+            };
+            let is_head = head.end_line - head.start_line < 2 && outer.start_line <= head.end_line;
+            let opens = outer.kind.is_container() && head.definition != chunk.definition;
+            is_head && opens && head.start_line <= outer.start_line && inner.end_line <= outer.end_line
+        });
+        if let Some(head) = head
+            && lines.span(head.start_line, chunk.end_line).len() <= MAX_CHUNK_BYTES
+        {
+            joined.pop();
+            chunk.start_line = head.start_line;
+        }
+        joined.push(chunk);
+    }
+    joined
 }
 
 fn line_at<'a>(lines: &Lines<'a>, index: usize) -> &'a str {
@@ -170,10 +202,10 @@ mod tests {
         Definition { name: name.into(), kind, container: String::new(), start_line, end_line }
     }
 
-    fn cut(text: &str, definitions: Vec<Definition>) -> Vec<(u32, u32, String)> {
+    fn pieces(text: &str, definitions: Vec<Definition>) -> Vec<(u32, u32, String)> {
         let lines = Lines::of(text);
         let definitions = nest(definitions, lines.count());
-        chunks(&owners(&definitions, &lines), &lines)
+        chunks(&definitions, &lines)
             .into_iter()
             .map(|c| {
                 let name = c.definition.map_or(String::new(), |d| definitions[d as usize].qualified());
@@ -184,26 +216,37 @@ mod tests {
 
     #[test]
     fn methods_stand_for_themselves_and_inner_functions_do_not() {
-        let text =
-            "import x\n\nclass A:\n  y = 1\n\n  # says\n  def f():\n    def g():\n      pass\n  z = 2\n";
-        let found = cut(
+        let text = "import x\n\nclass A:\n  w = 1\n  y = 1\n\n  # says\n  def f():\n    def g():\n      pass\n  z = 2\n";
+        let found = pieces(
             text,
             vec![
-                definition("g", Kind::Function, 8, 9),
-                definition("A", Kind::Class, 3, 10),
-                definition("f", Kind::Method, 7, 9),
+                definition("g", Kind::Function, 9, 10),
+                definition("A", Kind::Class, 3, 11),
+                definition("f", Kind::Method, 8, 10),
             ],
         );
-        assert_eq!(
-            found,
-            [(1, 1, String::new()), (3, 4, "A".into()), (6, 9, "A.f".into()), (10, 10, "A".into()),]
+        let expect = [(1, 1, ""), (3, 5, "A"), (7, 10, "A.f"), (11, 11, "A")];
+        assert_eq!(found, expect.map(|(start, end, name)| (start, end, name.to_owned())));
+    }
+
+    #[test]
+    fn a_short_head_goes_with_what_it_opens() {
+        let text = "impl A {\n  fn f() {\n  }\n\n  fn g() {\n  }\n}\n";
+        let found = pieces(
+            text,
+            vec![
+                definition("A", Kind::Implementation, 1, 7),
+                definition("f", Kind::Function, 2, 3),
+                definition("g", Kind::Function, 5, 6),
+            ],
         );
+        assert_eq!(found, [(1, 3, "A.f".into()), (5, 6, "A.g".into())]);
     }
 
     #[test]
     fn long_definitions_are_cut_and_stay_named() {
         let text = "x = 1; // a line of some length to fill the chunk\n".repeat(200);
-        let found = cut(&text, vec![definition("f", Kind::Function, 1, 200)]);
+        let found = pieces(&text, vec![definition("f", Kind::Function, 1, 200)]);
         assert!(found.len() > 2, "{found:?}");
         assert!(found.iter().all(|(start, end, name)| name == "f" && (end - start) < 60));
         assert_eq!(found.last().map(|c| c.1), Some(200));
@@ -213,14 +256,17 @@ mod tests {
     fn definitions_that_share_a_line_do_not_swallow_each_other() {
         let text = "fn a() {\n} fn b() {\n}\n";
         let found =
-            cut(text, vec![definition("a", Kind::Function, 1, 2), definition("b", Kind::Function, 2, 3)]);
+            pieces(text, vec![definition("a", Kind::Function, 1, 2), definition("b", Kind::Function, 2, 3)]);
         assert_eq!(found, [(1, 1, "a".into()), (2, 3, "b".into())]);
     }
 
     #[test]
     fn spans_outside_the_file_are_dropped() {
         assert_eq!(
-            cut("a\nb\n", vec![definition("x", Kind::Function, 0, 1), definition("y", Kind::Function, 2, 9)]),
+            pieces(
+                "a\nb\n",
+                vec![definition("x", Kind::Function, 0, 1), definition("y", Kind::Function, 2, 9)]
+            ),
             [(1, 2, String::new())]
         );
     }

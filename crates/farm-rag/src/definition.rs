@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a definition is.
+/// What a definition is; the kinds that say more come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A function, or a macro that looks like one.

@@ -35,7 +35,10 @@ pub(crate) struct Posting {
     term: Term,
     pub(crate) chunk: u32,
     pub(crate) in_body: u16,
-    pub(crate) in_names: u16,
+    /// In names that are defined here.
+    pub(crate) in_names: u8,
+    /// In the name of the container around it.
+    pub(crate) in_container: u8,
 }
 
 /// A blob, ready to be ranked.
@@ -60,42 +63,44 @@ impl Extract {
         let generated = is_generated(&text, lines.count());
         let found = if generated { Vec::new() } else { extractor.definitions(language, &text).list };
         let definitions = chunk::nest(found, lines.count());
-        let owners = chunk::owners(&definitions, &lines);
-        let chunks = chunk::chunks(&owners, &lines);
+        let chunks = chunk::chunks(&definitions, &lines);
         let mut extract = Self { definitions, chunks, generated, ..Self::default() };
         extract.count(&lines);
         extract
     }
 
     fn count(&mut self, lines: &Lines<'_>) {
-        let mut seen: Vec<(Term, u32, bool)> = Vec::new();
+        let mut seen: Vec<(Term, u32, Field)> = Vec::new();
         for (index, chunk) in (0_u32..).zip(&self.chunks) {
             let body = terms(lines.span(chunk.start_line, chunk.end_line));
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
             self.chunk_lengths.push(length);
             self.body_length = self.body_length.saturating_add(length);
-            seen.extend(body.into_iter().map(|term| (term, index, false)));
+            seen.extend(body.into_iter().map(|term| (term, index, Field::Body)));
         }
-        let before_names = seen.len();
-        for (index, name) in self.names() {
-            seen.extend(terms(name).into_iter().map(|term| (term, index, true)));
+        let mut n_in_names = 0;
+        for (index, field, name) in self.names() {
+            let name = terms(name);
+            n_in_names += if field == Field::Names { name.len() } else { 0 };
+            seen.extend(name.into_iter().map(|term| (term, index, field)));
         }
-        self.names_length = u32::try_from(seen.len() - before_names).unwrap_or(u32::MAX);
+        self.names_length = u32::try_from(n_in_names).unwrap_or(u32::MAX);
         self.postings = postings(seen);
     }
 
     /// Each chunk with the names that are its title: its own definition's, and those that begin inside it.
-    fn names(&self) -> Vec<(u32, &str)> {
+    fn names(&self) -> Vec<(u32, Field, &str)> {
         let mut names = Vec::new();
         let mut next = 0;
         for (index, chunk) in (0_u32..).zip(&self.chunks) {
             if let Some(definition) = chunk.definition.and_then(|d| self.definitions.get(d as usize)) {
-                names.push((index, definition.name.as_str()));
+                names.push((index, Field::Names, definition.name.as_str()));
+                names.push((index, Field::Container, definition.container.as_str()));
             }
             while let Some(definition) = self.definitions.get(next).filter(|d| d.start_line <= chunk.end_line)
             {
                 if chunk.definition != u32::try_from(next).ok() {
-                    names.push((index, definition.name.as_str()));
+                    names.push((index, Field::Names, definition.name.as_str()));
                 }
                 next += 1;
             }
@@ -129,15 +134,27 @@ impl Extract {
     }
 }
 
-/// Counts what was seen: term, chunk, whether in a name.
-fn postings(mut seen: Vec<(Term, u32, bool)>) -> Vec<Posting> {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Body,
+    Names,
+    Container,
+}
+
+/// Counts what was seen: term, chunk, where there.
+fn postings(mut seen: Vec<(Term, u32, Field)>) -> Vec<Posting> {
     seen.sort_unstable();
-    let same = |a: &(Term, u32, bool), b: &(Term, u32, bool)| (a.0, a.1) == (b.0, b.1);
+    let same = |a: &(Term, u32, Field), b: &(Term, u32, Field)| (a.0, a.1) == (b.0, b.1);
     let counted = seen.chunk_by(same).filter_map(|group| {
         let (term, chunk, _) = *group.first()?;
-        let n_names = group.iter().filter(|(_, _, is_name)| *is_name).count();
-        let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        Some(Posting { term, chunk, in_body: count(group.len() - n_names), in_names: count(n_names) })
+        let count = |field: Field| group.iter().filter(|(_, _, at)| *at == field).count();
+        Some(Posting {
+            term,
+            chunk,
+            in_body: u16::try_from(count(Field::Body)).unwrap_or(u16::MAX),
+            in_names: u8::try_from(count(Field::Names)).unwrap_or(u8::MAX),
+            in_container: u8::try_from(count(Field::Container)).unwrap_or(u8::MAX),
+        })
     });
     counted.collect()
 }
@@ -155,7 +172,7 @@ fn is_generated(text: &str, n_lines: u32) -> bool {
     const SQUEEZED_BYTES: usize = 5_000;
     const SQUEEZED_LINE: usize = 400;
     let says_so = text.lines().take(HEAD_LINES).any(|line| {
-        let line = line.get(..line.floor_char_boundary(200)).unwrap_or("");
+        let line: String = line.chars().take(200).collect();
         line.contains("@generated") || line.contains("DO NOT EDIT") || line.contains("Code generated by")
     });
     says_so || (text.len() > SQUEEZED_BYTES && text.len() / (n_lines.max(1) as usize) > SQUEEZED_LINE)
@@ -171,7 +188,7 @@ mod tests {
         let text = b"import os\n\n\ndef read_file(path):\n    return path\n\n\ndef write(path):\n    pass\n";
         let extract = Extract::of(&Heuristic, Language::Python, text);
         assert_eq!(extract.chunks.len(), 3);
-        let of = |word: &str| -> Vec<(u32, u16, u16)> {
+        let of = |word: &str| -> Vec<(u32, u16, u8)> {
             let term = terms(word)[0];
             extract.postings(term).iter().map(|p| (p.chunk, p.in_body, p.in_names)).collect()
         };

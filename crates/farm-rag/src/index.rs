@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use farm_core::id::Oid;
-use farm_core::port::{Blobs, ContextQuery};
+use farm_core::port::{Blobs, ContextQuery, Snippet};
 
 use crate::definition::{Kind, Symbol};
 use crate::extract::{Extract, Extractor, MAX_SOURCE_BYTES};
@@ -16,6 +16,7 @@ use crate::pack::{Found, Room, pack};
 use crate::query::Query;
 use crate::rank::{Candidate, rank};
 use crate::token::{Term, terms};
+use crate::touched::{Touched, touched};
 
 /// Fewer new blobs are not worth a thread.
 const BLOBS_PER_THREAD: usize = 32;
@@ -57,7 +58,13 @@ impl Index {
 
     /// The snippets that the query is about, at most `limit` of them (0 means as many as fit its tokens).
     pub fn search(&self, query: &ContextQuery, limit: usize, blobs: &dyn Blobs) -> Found {
-        let parsed = Query::of(&query.goal);
+        let parsed = match &query.path {
+            // A file that is to be made is not there; its folder and its name tell of its neighbours.
+            Some(path) if !blobs.files().iter().any(|file| file.path == *path) => {
+                Query::of(&format!("{}\n{path}", query.goal))
+            }
+            _ => Query::of(&query.goal),
+        };
         let candidates = self.candidates(blobs, &parsed);
         let ranked = rank(&candidates, &parsed);
         let snippets = if limit == 0 { usize::MAX } else { limit };
@@ -95,6 +102,11 @@ impl Index {
         found.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
         let limit = if limit == 0 { usize::MAX } else { limit };
         found.into_iter().take(limit).map(|(_, symbol)| symbol).collect()
+    }
+
+    /// Which definitions a change of one file touches; an empty side is a file that is not there.
+    pub fn touched_symbols(&self, path: &str, before: &[u8], after: &[u8]) -> Touched {
+        touched(self.extractor.as_ref(), path, before, after)
     }
 
     /// Extracts what is new in a tree, and counts.
@@ -208,6 +220,18 @@ fn extract_all(extractor: &dyn Extractor, wanted: &[Wanted], blobs: &dyn Blobs) 
         }
     });
     slots.into_iter().map(|slot| slot.into_inner().flatten()).collect()
+}
+
+/// The blobs that the query must have, whole, as far as half of its tokens reach: for who asks a service that takes none.
+pub(crate) fn demanded(query: &ContextQuery, blobs: &dyn Blobs) -> Vec<Snippet> {
+    if query.blob_ids.is_empty() {
+        return Vec::new();
+    }
+    let candidates: Vec<Candidate> =
+        blobs.files().into_iter().map(|file| Candidate { file, extract: None }).collect();
+    let named = named(&candidates, &ContextQuery { path: None, ..query.clone() });
+    let room = Room { snippets: usize::MAX, tokens: query.tokens / 2 };
+    pack(&candidates, &[], &named, room, blobs).results
 }
 
 /// The files that the query names: its path, then the blobs that it must have.

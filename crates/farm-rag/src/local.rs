@@ -26,10 +26,14 @@ impl Local {
 #[async_trait]
 impl Context for Local {
     async fn search(&self, query: &ContextQuery, blobs: &dyn Blobs) -> Result<Vec<Snippet>, NoContext> {
-        let search = || self.index.search(query, 0, blobs).results;
-        // Seconds of work in a large tree must not hold up the other tasks of this thread.
-        let has_other_threads =
-            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        Ok(if has_other_threads { tokio::task::block_in_place(search) } else { search() })
+        Ok(in_place(|| self.index.search(query, 0, blobs).results))
+    }
+}
+
+/// Runs what may take seconds without holding up the other tasks of this thread, where there are other threads for them.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

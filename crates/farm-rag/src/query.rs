@@ -7,7 +7,7 @@ use crate::language::{Language, suffix};
 use crate::token::{Term, identifiers, terms};
 
 /// A goal with its failures may be long; what is said first says most.
-const MAX_GOAL_BYTES: usize = 64 << 10;
+const MAX_GOAL_CHARS: usize = 64 << 10;
 const MAX_TERMS: usize = 256;
 const MAX_HINTS: usize = 64;
 
@@ -34,7 +34,8 @@ pub(crate) enum Hint {
 
 impl Query {
     pub(crate) fn of(goal: &str) -> Self {
-        let goal = goal.get(..goal.floor_char_boundary(MAX_GOAL_BYTES)).unwrap_or(goal);
+        let end = goal.char_indices().nth(MAX_GOAL_CHARS).map_or(goal.len(), |(at, _)| at);
+        let goal = &goal[..end];
         let mut counts: HashMap<Term, f64> = HashMap::new();
         let mut order = Vec::new();
         for term in terms(goal).into_iter().filter(|term| !STOP_TERMS.contains(term)) {

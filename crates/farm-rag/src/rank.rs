@@ -140,7 +140,8 @@ impl Hits {
                     let (body, names) = (f64::from(posting.in_body), f64::from(posting.in_names));
                     here.in_body += body;
                     here.in_names += names;
-                    here.in_chunks.push((posting.chunk, body + TITLE_WEIGHT * names));
+                    let container = f64::from(posting.in_container);
+                    here.in_chunks.push((posting.chunk, body + TITLE_WEIGHT * (names + container)));
                 }
                 if here.in_path > 0.0 || !here.in_chunks.is_empty() {
                     hits.n_files[index] += 1.0;
@@ -312,20 +313,22 @@ fn places(candidates: &[Candidate], hints: &[Hint]) -> Vec<Place> {
     places
 }
 
-/// The one file whose path ends as `path` does, by as many folders as agree.
+/// The one file whose path ends as `path` does, by as many folders as agree; of several the one that is source.
 fn resolve(candidates: &[Candidate], path: &str) -> Option<usize> {
     if let Some(file) = candidates.iter().position(|candidate| candidate.file.path == path) {
         return Some(file);
     }
+    let only = |files: &[usize]| if let [file] = files { Some(*file) } else { None };
     let mut end = path;
     loop {
-        let mut matching =
-            candidates.iter().enumerate().filter(|(_, candidate)| ends_with(&candidate.file.path, end));
-        match (matching.next(), matching.next()) {
-            (Some((file, _)), None) => return Some(file),
-            (Some(_), Some(_)) => return None,
-            (None, _) => end = end.split_once('/')?.1,
+        let matching: Vec<usize> =
+            (0..candidates.len()).filter(|file| ends_with(&candidates[*file].file.path, end)).collect();
+        if !matching.is_empty() {
+            let is_source = |file: &usize| Role::of(&candidates[*file].file.path) == Role::Source;
+            let source: Vec<usize> = matching.iter().copied().filter(is_source).collect();
+            return only(&matching).or_else(|| only(&source));
         }
+        end = end.split_once('/')?.1;
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Touched {
 /// Compares the definitions of two sides of a file; an empty side is a file that is not there. A definition is touched if
 /// its own lines (comments above it among them, inner definitions of a container not) are not the same on both sides;
 /// that it moved does not touch it.
-pub fn touched_symbols(extractor: &dyn Extractor, path: &str, before: &[u8], after: &[u8]) -> Touched {
+pub(crate) fn touched(extractor: &dyn Extractor, path: &str, before: &[u8], after: &[u8]) -> Touched {
     let language = Language::of(path);
     let sides = [before, after].map(|content| own_lines(extractor, language, content));
     let [Some(before), Some(after)] = sides else { return Touched::default() };

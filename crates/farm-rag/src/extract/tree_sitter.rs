@@ -1,7 +1,8 @@
 //! Definitions by grammar, with our own queries (those that the grammars ship miss constants, count prototypes and leave
 //! bodies out). The grammars are C and read foreign text: only the context service and the command line come here (I6).
 
-use std::ops::ControlFlow;
+use std::cmp::Reverse;
+use std::ops::{ControlFlow, Range};
 
 use ::tree_sitter::{
     Node, ParseOptions, Parser, Query, QueryCursor, QueryCursorOptions, QueryError, StreamingIterator, Tree,
@@ -102,17 +103,20 @@ impl Grammar {
         let options = QueryCursorOptions::new().progress_callback(&mut may_go_on);
         let mut matches =
             cursor.matches_with_options(&self.query, tree.root_node(), text.as_bytes(), options);
-        let mut list = Vec::new();
-        while let Some(found) = matches.next() {
-            let captured = found
+        let mut found = Vec::new();
+        while let Some(one) = matches.next() {
+            let captured = one
                 .captures()
                 .iter()
                 .filter_map(|capture| Some((*self.captures.get(capture.index as usize)?, capture.node)));
-            list.extend(definition(captured, text));
+            found.extend(definition(captured, text));
         }
         drop(matches);
+        // Where two patterns fit one definition, the kind that says more stands.
+        found.sort_by_key(|(bytes, definition)| (bytes.start, Reverse(bytes.end), definition.kind));
+        found.dedup_by(|(a, later), (b, earlier)| a == b && later.name == earlier.name);
         let exact = !tree.root_node().has_error() && !cursor.did_exceed_match_limit() && steps.are_left();
-        Some(Definitions { list, exact })
+        Some(Definitions { list: found.into_iter().map(|(_, definition)| definition).collect(), exact })
     }
 
     fn parse(&self, text: &str) -> Option<Tree> {
@@ -139,7 +143,10 @@ impl Steps {
     }
 }
 
-fn definition<'a>(captured: impl Iterator<Item = (Capture, Node<'a>)>, text: &str) -> Option<Definition> {
+fn definition<'a>(
+    captured: impl Iterator<Item = (Capture, Node<'a>)>,
+    text: &str,
+) -> Option<(Range<usize>, Definition)> {
     let word = |node: Node<'_>| text.get(node.byte_range()).unwrap_or("").to_owned();
     let (mut name, mut container, mut whole) = (None, String::new(), None);
     for (capture, node) in captured {
@@ -153,11 +160,7 @@ fn definition<'a>(captured: impl Iterator<Item = (Capture, Node<'a>)>, text: &st
     let (start, end) = (node.start_position(), node.end_position());
     // A node that ends at the beginning of a line ends with the line before.
     let end_row = if end.column == 0 && end.row > start.row { end.row - 1 } else { end.row };
-    Some(Definition {
-        name: name?,
-        kind,
-        container,
-        start_line: u32::try_from(start.row + 1).ok()?,
-        end_line: u32::try_from(end_row + 1).ok()?,
-    })
+    let start_line = u32::try_from(start.row + 1).ok()?;
+    let end_line = u32::try_from(end_row + 1).ok()?;
+    Some((node.byte_range(), Definition { name: name?, kind, container, start_line, end_line }))
 }

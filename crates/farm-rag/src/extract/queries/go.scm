@@ -7,7 +7,7 @@
     (pointer_type (generic_type type: (type_identifier) @container))
   ]))
   name: (field_identifier) @name) @method
-; Where two patterns fit one definition, the earlier one names its kind.
+; A struct fits the third pattern as well; the kind that says more stands.
 (type_spec name: (type_identifier) @name type: (struct_type)) @class
 (type_spec name: (type_identifier) @name type: (interface_type)) @interface
 (type_spec name: (type_identifier) @name) @type
