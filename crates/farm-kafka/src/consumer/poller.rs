@@ -134,7 +134,8 @@ impl Member {
         Self { events, shared, paused: AtomicBool::new(false) }
     }
 
-    /// Puts partitions into the state that all are in: librdkafka keeps one a partition, over assignments too.
+    /// Pauses or resumes partitions as all are meant to be; librdkafka keeps that for each, and an assignment begins
+    /// anew.
     fn apply_pause(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
         if partitions.count() == 0 {
             return;
