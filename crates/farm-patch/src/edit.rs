@@ -57,6 +57,8 @@ pub(crate) struct Hunk {
     /// The first line of the place as the reply states it, counted from 0.
     pub(crate) stated: Option<usize>,
     pub(crate) counts_wrong: bool,
+    /// The reply says twice which lines are context: by right counts, or by writing them on both sides of a replacement.
+    pub(crate) sure_context: bool,
     /// Lines that stand above the place, outermost first (`@@ class A`).
     pub(crate) anchors: Vec<String>,
     /// The last line of the hunk is the last of the file.
@@ -132,6 +134,11 @@ impl Hunk {
                 .eq(self.after().map(|line| (&line.text, line.cr)))
     }
 
+    /// Tells whether new lines stand at an edge of the hunk, with context on one side at most.
+    pub(crate) fn is_open(&self) -> bool {
+        [self.lines.first(), self.lines.last()].into_iter().flatten().any(|line| line.kind == Kind::Add)
+    }
+
     /// Makes a hunk of a search text and its replacement: common lines become context.
     pub(crate) fn replace(number: usize, search: &[&str], replace: &[&str]) -> Hunk {
         let mut lines = Vec::with_capacity(search.len() + replace.len());
@@ -144,7 +151,7 @@ impl Hunk {
         }
         lines.extend(search[old..].iter().map(|text| Line::new(Kind::Drop, *text)));
         lines.extend(replace[new..].iter().map(|text| Line::new(Kind::Add, *text)));
-        Hunk { number, lines, ..Hunk::default() }
+        Hunk { number, lines, sure_context: true, ..Hunk::default() }
     }
 }
 

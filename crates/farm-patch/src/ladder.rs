@@ -3,6 +3,8 @@
 //! **Invariant (I4):** every rung must leave exactly one place. Where a rung leaves several, the looser ones could only leave more, so the
 //! search ends there with a refusal; a stated line decides between them only when its candidate is clearly the nearest.
 
+mod anchors;
+mod applied;
 mod elided;
 mod fit;
 mod forgotten;
@@ -12,11 +14,12 @@ mod shortened;
 mod skipped;
 mod typography;
 
-use crate::edit::{EndNewline, Hunk, Kind, Line};
+use crate::edit::{EndNewline, Hunk, Line};
 use crate::index::{Budget, View};
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
-use crate::text::{Ending, is_weak};
+use crate::text::Ending;
+use applied::Afterimages;
 
 /// A place for a hunk, and the lines of the file that it keeps, drops and adds there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,29 +62,34 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
         return without_context(hunk, view);
     }
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
-    let candidates = anchored(hunk, view, view.candidates(&keys, budget)?)?;
+    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?)?;
     let by_distance = nearest_first(&candidates, hunk.stated);
-    let done = afterimages(hunk, view, budget)?;
+    let done = Afterimages::find(hunk, view, Tier::LostSpace, budget)?;
 
     let exact = matches(hunk, &before, view, &by_distance, Tier::Exact, budget)?;
     if let Some(place) = hunk.stated.and_then(|stated| exact.iter().find(|place| place.start == stated)) {
-        return settle_exact(hunk, view, place.clone(), &done);
+        return done.settle_exact(hunk, view, rated(hunk, place.clone()));
     }
     if let Some(stated) = hunk.stated
-        && done.contains(&stated)
+        && done.telling().contains(&stated)
     {
         return Ok(Verdict::Already(stated));
     }
     if let Some(place) = choose(hunk, view, exact)? {
-        return settle_exact(hunk, view, place, &done);
+        return done.settle_exact(hunk, view, place);
     }
     for tier in [Tier::TrailingSpace, Tier::LostSpace, Tier::Tabs, Tier::Indent, Tier::Punctuation] {
         let found = matches(hunk, &before, view, &by_distance, tier, budget)?;
         if let Some(place) = choose(hunk, view, found)? {
-            return settle_loose(hunk, view, place, &before, &done);
+            let verdict = done.settle_loose(hunk, view, place)?;
+            if let Verdict::Placed(places) = &verdict {
+                let alike = Afterimages::find(hunk, view, tier, budget)?;
+                places.iter().try_for_each(|place| alike.settle_alike(hunk, view, place))?;
+            }
+            return Ok(verdict);
         }
     }
-    if let (Some(first), true) = (done.first(), candidates.is_empty()) {
+    if let (Some(first), true) = (done.telling().first(), candidates.is_empty()) {
         return Ok(Verdict::Already(*first));
     }
     structural(hunk, &before, view, budget)?
@@ -92,7 +100,7 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
 pub(crate) fn place_exactly(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Option<Placement>, Refusal> {
     let before: Vec<&Line> = hunk.before().collect();
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
-    let candidates = anchored(hunk, view, view.candidates(&keys, budget)?)?;
+    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?)?;
     let found = matches(hunk, &before, view, &candidates, Tier::Exact, budget)?;
     choose(&Hunk { stated: None, ..hunk.clone() }, view, found)
 }
@@ -103,10 +111,13 @@ fn structural(
     view: &View,
     budget: &Budget,
 ) -> Result<Option<Verdict>, Refusal> {
+    if !applied::shows(hunk) {
+        return Ok(None);
+    }
     let rungs = [forgotten::places, skipped::places];
     for rung in rungs {
         let found = rung(hunk, before, view, budget)?;
-        let inside = found.into_iter().filter(|place| below_anchors(hunk, view, place.start)).collect();
+        let inside = found.into_iter().filter(|place| anchors::allow(hunk, view, place.start)).collect();
         if let Some(place) = choose(hunk, view, inside)? {
             return Ok(Some(Verdict::Placed(vec![place])));
         }
@@ -115,7 +126,7 @@ fn structural(
         return Ok(Some(Verdict::Placed(places)));
     }
     let found = shortened::places(hunk, before, view, budget)?;
-    let inside = found.into_iter().filter(|place| below_anchors(hunk, view, place.start)).collect();
+    let inside = found.into_iter().filter(|place| anchors::allow(hunk, view, place.start)).collect();
     Ok(choose(hunk, view, inside)?.map(|place| Verdict::Placed(vec![place])))
 }
 
@@ -170,7 +181,18 @@ fn matches(
 /// Takes the only place, or the one that the stated line points at clearly; refuses where several are left.
 fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<Placement>, Refusal> {
     if found.len() <= 1 {
-        return Ok(found.pop().map(|place| rated(hunk, place)));
+        return match found.pop() {
+            Some(place) if hunk.counts_wrong && hunk.is_open() && hunk.stated != Some(place.start) => {
+                Err(Refusal::new(
+                    Code::Ambiguous,
+                    "lines may be missing between the new lines and the only context they have",
+                )
+                .expected(nearest::wanted(hunk))
+                .found(vec![nearest::numbered(view, place.start)])
+                .hint("repeat the lines of the file above and below the new ones"))
+            }
+            place => Ok(place.map(|place| rated(hunk, place))),
+        };
     }
     if let Some(stated) = hunk.stated {
         found.sort_by_key(|place| place.start.abs_diff(stated));
@@ -206,153 +228,10 @@ fn floor(hunk: &Hunk, tier: Tier) -> Tier {
     tier.max(counts).max(bare)
 }
 
-/// Accepts an exact place unless the file also reads, just there, as if the hunk had been applied.
-fn settle_exact(hunk: &Hunk, view: &View, place: Placement, done: &[usize]) -> Result<Verdict, Refusal> {
-    let n_before = hunk.before().count();
-    let n_added = hunk.lines.len() - n_before;
-    let n_after = hunk.after().count();
-    let stated = hunk.stated == Some(place.start);
-    if let Some(nearer) =
-        done.iter().find(|at| hunk.stated.is_some_and(|line| at.abs_diff(line) < place.start.abs_diff(line)))
-    {
-        return Err(either_way(hunk, view, &place, *nearer));
-    }
-    let overlapping = done.iter().find(|at| **at < place.start + n_before && place.start < **at + n_after);
-    let (Some(&at), true) = (overlapping, n_added > 0) else {
-        return Ok(Verdict::Placed(vec![rated(hunk, place)]));
-    };
-    let only_adds = place.dropped.is_empty();
-    let open_above = hunk.lines.first().is_some_and(|line| line.kind == Kind::Add);
-    let open_below = hunk.lines.last().is_some_and(|line| line.kind == Kind::Add);
-    let one_side_open = (open_below && at == place.start) || (open_above && at + n_added == place.start);
-    match (only_adds && one_side_open, stated) {
-        (true, _) => Ok(Verdict::Already(at)),
-        // Git's own reading: context on both sides, at the stated line.
-        (false, true) => Ok(Verdict::Placed(vec![rated(hunk, place)])),
-        (false, false) => Err(either_way(hunk, view, &place, at)),
-    }
-}
-
-/// Accepts a loose place unless the file already reads as asked: in the same lines it is done, in others nobody can tell.
-fn settle_loose(
-    hunk: &Hunk,
-    view: &View,
-    place: Placement,
-    before: &[&Line],
-    done: &[usize],
-) -> Result<Verdict, Refusal> {
-    let n_after = hunk.after().count();
-    match done.first() {
-        None => Ok(Verdict::Placed(vec![place])),
-        Some(_) => {
-            match done.iter().find(|at| **at < place.start + before.len() && place.start < **at + n_after) {
-                Some(at) => Ok(Verdict::Already(*at)),
-                None => Err(either_way(hunk, view, &place, done[0])),
-            }
-        }
-    }
-}
-
-fn either_way(hunk: &Hunk, view: &View, place: &Placement, done: usize) -> Refusal {
-    Refusal::new(Code::Ambiguous, "the edit may be applied already, or still be to do elsewhere")
-        .expected(nearest::wanted(hunk))
-        .found(vec![nearest::numbered(view, done), nearest::numbered(view, place.start)])
-}
-
-/// Finds where the file already reads as the hunk would leave it, nearest to the stated line first, if that says anything.
-fn afterimages(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Vec<usize>, Refusal> {
-    let after: Vec<&Line> = hunk.after().collect();
-    let strong = |lines: &mut dyn Iterator<Item = &Line>| lines.filter(|line| !is_weak(&line.text)).count();
-    let n_strong_added = strong(&mut hunk.lines.iter().filter(|line| line.kind == Kind::Add));
-    let adds = hunk.lines.iter().any(|line| line.kind == Kind::Add);
-    if !hunk.changes() || (adds && n_strong_added == 0) {
-        return Ok(Vec::new());
-    }
-    let keys = view.keys(after.iter().map(|line| line.text.as_str()));
-    let mut found = Vec::new();
-    for start in nearest_first(&view.candidates(&keys, budget)?, hunk.stated) {
-        budget.spend(after.len())?;
-        if fit::fit(&after, &view.lines[start..start + after.len()], Tier::TrailingSpace).is_some() {
-            found.push(start);
-        }
-        if found.len() > 3 {
-            break;
-        }
-    }
-    if adds {
-        return Ok(found);
-    }
-    // A pure deletion leaves context only: believe it where both sides are told and one place is left.
-    let closed = |lines: &mut dyn Iterator<Item = &Line>| {
-        lines.take_while(|line| line.kind == Kind::Keep).any(|line| !is_weak(&line.text))
-    };
-    let told = closed(&mut hunk.lines.iter()) && closed(&mut hunk.lines.iter().rev());
-    Ok(if told && found.len() == 1 { found } else { Vec::new() })
-}
-
 fn nearest_first(candidates: &[usize], stated: Option<usize>) -> Vec<usize> {
     let mut sorted = candidates.to_vec();
     if let Some(stated) = stated {
         sorted.sort_by_key(|at| at.abs_diff(stated));
     }
     sorted
-}
-
-/// Narrows candidates to those that the anchors allow: inside the anchored block if any is, else below it.
-fn anchored(hunk: &Hunk, view: &View, candidates: Vec<usize>) -> Result<Vec<usize>, Refusal> {
-    if hunk.anchors.is_empty() {
-        return Ok(candidates);
-    }
-    let blocks = anchor_blocks(hunk, view)?;
-    let inside: Vec<usize> = candidates
-        .iter()
-        .copied()
-        .filter(|at| blocks.iter().any(|(from, to)| from <= at && at < to))
-        .collect();
-    if !inside.is_empty() {
-        return Ok(inside);
-    }
-    let first = blocks.iter().map(|(from, _)| *from).min().unwrap_or(0);
-    Ok(candidates.into_iter().filter(|at| *at >= first).collect())
-}
-
-fn below_anchors(hunk: &Hunk, view: &View, start: usize) -> bool {
-    hunk.anchors.is_empty()
-        || anchor_blocks(hunk, view)
-            .is_ok_and(|blocks| blocks.iter().any(|(from, to)| *from <= start && start < *to))
-}
-
-/// Finds the blocks, by indentation, that open with the innermost anchor inside the outer ones.
-fn anchor_blocks(hunk: &Hunk, view: &View) -> Result<Vec<(usize, usize)>, Refusal> {
-    let mut blocks = vec![(0, view.lines.len())];
-    for anchor in &hunk.anchors {
-        let wanted = anchor.trim();
-        let within = |idx: usize| blocks.iter().any(|(from, to)| *from <= idx && idx < *to);
-        let equal = |test: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            (0..view.lines.len()).filter(|idx| test(view.lines[*idx].trim()) && within(*idx)).collect()
-        };
-        let mut heads = equal(&|line| line == wanted);
-        if heads.is_empty() {
-            heads = equal(&|line| line.starts_with(wanted));
-        }
-        if heads.is_empty() {
-            return Err(Refusal::new(
-                Code::NoMatch,
-                "the line that the edit is anchored to is not in the file",
-            )
-            .expected(vec![anchor.clone()]));
-        }
-        blocks = heads.into_iter().map(|head| (head, block_end(view, head))).collect();
-    }
-    Ok(blocks)
-}
-
-fn block_end(view: &View, head: usize) -> usize {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let depth = indent(&view.lines[head]);
-    let opens_another = |line: &str| {
-        indent(line) <= depth
-            && line.trim_start().starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '@')
-    };
-    (head + 1..view.lines.len()).find(|idx| opens_another(&view.lines[*idx])).unwrap_or(view.lines.len())
 }

@@ -40,13 +40,18 @@ impl<'a> Lines<'a> {
     }
 
     /// Takes all lines as the text of one diff fence.
-    fn as_diff(mut self) -> Lines<'a> {
+    fn into_diff(mut self) -> Lines<'a> {
         self.fences.fill(Fence::Diff);
         self
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
+    }
+
+    /// Gives the lines of a range as one text.
+    pub(crate) fn text(&self, range: std::ops::Range<usize>) -> String {
+        self.lines.get(range).unwrap_or_default().join("\n")
     }
 
     /// Gives a line, or nothing behind the end.
@@ -121,7 +126,7 @@ pub(crate) fn read_text(text: &str) -> Result<Vec<FileEdit>, Refusal> {
     let plain = Lines::new(text);
     let is_diff =
         (0..plain.len()).all(|at| plain.fences[at] == Fence::Outside && !blocks::opens(plain.get(at)));
-    read_lines(text, if is_diff { plain.as_diff() } else { plain })
+    read_lines(text, if is_diff { plain.into_diff() } else { plain })
 }
 
 fn read_lines(reply: &str, lines: Lines) -> Result<Vec<FileEdit>, Refusal> {

@@ -1,5 +1,6 @@
 //! Reads unified diffs: plain ones, git's with extended headers, and what models make of them.
 
+mod crosscheck;
 mod header;
 mod hunk;
 
@@ -27,7 +28,7 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
     let (header, mut at) = header::read(lines, start)?;
     let mut hunks: Vec<Hunk> = Vec::new();
     let mut drift = 0;
-    let mut trusted = true;
+    let (mut trusted, mut exact) = (true, true);
     loop {
         let mut next = at;
         while next < lines.len() && lines.get(next).trim().is_empty() && !lines.closes_fence(next) {
@@ -39,6 +40,7 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
             break;
         }
         let mut read = hunk::read(lines, next, hunks.len() + 1)?;
+        exact = exact && read.is_exact();
         trusted = trusted && read.new_start_agrees(drift);
         drift += read.growth();
         if !trusted {
@@ -46,6 +48,9 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
         }
         hunks.push(read.hunk);
         at = read.next;
+    }
+    if exact && header.is_plain() && !hunks.is_empty() {
+        crosscheck::agrees(&lines.text(start..at), &hunks)?;
     }
     let edit = section(header, hunks)?;
     Ok((edit, at.max(start + 1)))

@@ -80,3 +80,12 @@ fn by_words(before: &[&Line], view: &View, budget: &Budget) -> Option<usize> {
     let best = (0..view.lines.len()).max_by_key(|at| (score(&view.lines[*at]), std::cmp::Reverse(*at)))?;
     (score(&view.lines[best]) > 0).then(|| best.saturating_sub(idx))
 }
+
+/// Tells whether two lines share half of their text, at the beginning and the end.
+pub(super) fn alike(a: &str, b: &str) -> bool {
+    let same = |(a, b): &(char, char)| a == b;
+    let (n_a, n_b) = (a.chars().count(), b.chars().count());
+    let head = a.chars().zip(b.chars()).take_while(same).count();
+    let tail = a.chars().rev().zip(b.chars().rev()).take_while(same).count().min(n_a.min(n_b) - head);
+    2 * (head + tail) >= n_a.max(n_b)
+}

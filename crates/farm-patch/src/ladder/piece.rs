@@ -10,7 +10,7 @@ use crate::text::is_weak;
 /// Bytes of plain text search that cost as much as one line comparison.
 const BYTES_A_COMPARISON: usize = 64;
 
-/// Finds the piece as it is; `None` if the file does not have it, so that the ladder may look for its lines.
+/// Finds the piece as it is; `None` if the file does not have it or has it as whole lines, which are the ladder's to place.
 pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Option<Verdict>, Refusal> {
     if !view.text.utf8 || piece.search.is_empty() {
         return Ok(None);
@@ -23,7 +23,6 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
         text.push_str(line);
         text.push('\n');
     }
-    let virtual_end = !view.text.ends_with_newline();
     budget.spend(text.len() / BYTES_A_COMPARISON)?;
 
     let found: Vec<usize> =
@@ -32,8 +31,19 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
         return Ok(None);
     };
     let line_of = |at: usize| starts.partition_point(|start| *start <= at).saturating_sub(1);
-    if virtual_end && first + search.len() == text.len() && search == "\n" {
+    let is_whole = |at: usize| {
+        let end = at + search.len();
+        (at == 0 || text[..at].ends_with('\n')) && (search.ends_with('\n') || text[end..].starts_with('\n'))
+    };
+    if found.len() == 1 && is_whole(first) {
         return Ok(None);
+    }
+    if search.ends_with('\n') && !replace.ends_with('\n') && !replace.is_empty() {
+        return Err(Refusal::new(
+            Code::Ambiguous,
+            "the text to be replaced ends with a newline and its replacement does not",
+        )
+        .hint("end both texts with a newline, or neither"));
     }
     if let Some(at) = found.iter().find(|at| is_applied(&text, **at, &search, &replace)) {
         return if found.len() == 1 {

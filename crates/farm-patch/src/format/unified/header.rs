@@ -108,6 +108,11 @@ fn file_name(text: &str) -> Result<String, Refusal> {
 }
 
 impl Header {
+    /// Tells whether both header lines of a plain diff are there.
+    pub(super) fn is_plain(&self) -> bool {
+        self.old.is_some() && self.new.is_some()
+    }
+
     pub(super) fn names_file(&self) -> bool {
         self.old.is_some() || self.new.is_some()
     }
@@ -129,7 +134,7 @@ impl Header {
         let old = self.old.as_deref().filter(|name| *name != NOWHERE);
         let new = self.new.as_deref().filter(|name| *name != NOWHERE);
         let mismatch = |why: &str| Refusal::new(Code::PathMismatch, why.to_owned());
-        if creates && deletes || creates && old.is_some() || deletes && new.is_some() {
+        if creates && (deletes || old.is_some()) || deletes && new.is_some() {
             return Err(mismatch("the headers both make and remove the file"));
         }
         if let Some((from, to)) = self.rename.as_ref().or(self.copy.as_ref()) {

@@ -35,6 +35,11 @@ impl Read {
         })
     }
 
+    /// Tells whether the hunk is as a program would write it.
+    pub(super) fn is_exact(&self) -> bool {
+        self.numbers.is_some() && !self.hunk.counts_wrong && !self.hunk.lines.iter().any(|line| line.bare)
+    }
+
     pub(super) fn growth(&self) -> i64 {
         self.hunk.after().count() as i64 - self.hunk.before().count() as i64
     }
@@ -238,6 +243,7 @@ fn finish(body: Body, number: usize, next: usize, numbers: Option<Numbers>, coun
         lines: body.lines,
         stated,
         counts_wrong,
+        sure_context: numbers.is_some() && !counts_wrong,
         at_end: body.old_ends || body.new_ends,
         end,
         ..Hunk::default()

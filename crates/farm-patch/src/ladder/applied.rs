@@ -1,0 +1,132 @@
+//! Tells what is done already from what is still to do, so that applying a reply twice is applying it once.
+
+use super::{Placement, Verdict, fit, nearest, nearest_first};
+use crate::edit::{Hunk, Kind, Line};
+use crate::index::{Budget, View};
+use crate::patch::Tier;
+use crate::refusal::{Code, Refusal};
+use crate::text::is_weak;
+
+/// The places where the file reads as the hunk would leave it, nearest to the stated line first.
+#[derive(Debug)]
+pub(super) struct Afterimages {
+    places: Vec<usize>,
+    /// Whether the lines say enough to be believed without a look at the old ones.
+    telling: bool,
+}
+
+/// Tells whether the effect of a hunk can be seen in a file: a telling line is new, or lines are gone.
+pub(super) fn shows(hunk: &Hunk) -> bool {
+    hunk.lines.iter().any(|line| line.kind == Kind::Drop || line.kind == Kind::Add && !is_weak(&line.text))
+}
+
+impl Afterimages {
+    /// Looks for them under the rung of this tier.
+    pub(super) fn find(
+        hunk: &Hunk,
+        view: &View,
+        tier: Tier,
+        budget: &Budget,
+    ) -> Result<Afterimages, Refusal> {
+        const ENOUGH: usize = 4;
+        let after: Vec<&Line> = hunk.after().collect();
+        let keys = view.keys(after.iter().map(|line| line.text.as_str()));
+        let mut places = Vec::new();
+        if hunk.changes() {
+            for start in nearest_first(&view.candidates(&keys, budget)?, hunk.stated) {
+                budget.spend(after.len())?;
+                if fit::fit(&after, &view.lines[start..start + after.len()], tier).is_some() {
+                    places.push(start);
+                }
+                if places.len() == ENOUGH {
+                    break;
+                }
+            }
+        }
+        let adds = hunk.lines.iter().any(|line| line.kind == Kind::Add);
+        let telling = if adds {
+            hunk.lines.iter().any(|line| line.kind == Kind::Add && !is_weak(&line.text))
+        } else {
+            // A deletion leaves context only: believe it where both sides are told and one place is left.
+            let told = |lines: &mut dyn Iterator<Item = &Line>| {
+                lines.take_while(|line| line.kind == Kind::Keep).any(|line| !is_weak(&line.text))
+            };
+            places.len() == 1 && told(&mut hunk.lines.iter()) && told(&mut hunk.lines.iter().rev())
+        };
+        Ok(Afterimages { places, telling })
+    }
+
+    /// Gives the places that prove by themselves that the hunk is applied.
+    pub(super) fn telling(&self) -> &[usize] {
+        if self.telling { &self.places } else { &[] }
+    }
+
+    /// Accepts an exact place unless the file also reads, just there, as if the hunk had been applied.
+    pub(super) fn settle_exact(
+        &self,
+        hunk: &Hunk,
+        view: &View,
+        place: Placement,
+    ) -> Result<Verdict, Refusal> {
+        let n_before = hunk.before().count();
+        let n_added = hunk.lines.len() - n_before;
+        let is_nearer = |at: &&usize| {
+            hunk.stated.is_some_and(|stated| at.abs_diff(stated) < place.start.abs_diff(stated))
+        };
+        if let Some(nearer) = self.telling().iter().find(is_nearer) {
+            return Err(either_way(hunk, view, &place, *nearer));
+        }
+        let as_stated = hunk.stated == Some(place.start);
+        let Some(at) = self.over(hunk, &place).filter(|_| n_added > 0 || !as_stated) else {
+            return Ok(Verdict::Placed(vec![place]));
+        };
+        let open_above = hunk.lines.first().is_some_and(|line| line.kind == Kind::Add);
+        let open_below = hunk.lines.last().is_some_and(|line| line.kind == Kind::Add);
+        let one_side_open = (open_below && at == place.start) || (open_above && at + n_added == place.start);
+        match (place.dropped.is_empty() && one_side_open, as_stated) {
+            (true, _) => Ok(Verdict::Already(at)),
+            // Git's own reading: context on both sides, at the stated line.
+            (false, true) => Ok(Verdict::Placed(vec![place])),
+            (false, false) => Err(either_way(hunk, view, &place, at)),
+        }
+    }
+
+    /// Accepts a place of a rung under which these were found, unless one of them makes it doubtful that there is anything to do.
+    pub(super) fn settle_alike(&self, hunk: &Hunk, view: &View, place: &Placement) -> Result<(), Refusal> {
+        let nearer = hunk.stated.and_then(|stated| {
+            self.places.iter().copied().find(|at| at.abs_diff(stated) < place.start.abs_diff(stated))
+        });
+        match self.over(hunk, place).or(nearer) {
+            Some(at) => Err(either_way(hunk, view, place, at)),
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts a loose place unless the file already reads as asked: in the same lines it is done, in others nobody can tell.
+    pub(super) fn settle_loose(
+        &self,
+        hunk: &Hunk,
+        view: &View,
+        place: Placement,
+    ) -> Result<Verdict, Refusal> {
+        let adds = hunk.lines.iter().any(|line| line.kind == Kind::Add);
+        match (self.over(hunk, &place), self.telling().first()) {
+            (Some(at), _) if adds => Ok(Verdict::Already(at)),
+            (Some(at), _) => Err(either_way(hunk, view, &place, at)),
+            (None, Some(elsewhere)) => Err(either_way(hunk, view, &place, *elsewhere)),
+            (None, None) => Ok(Verdict::Placed(vec![place])),
+        }
+    }
+
+    /// Gives a place that shares lines with this one.
+    fn over(&self, hunk: &Hunk, place: &Placement) -> Option<usize> {
+        let (n_before, n_after) = (hunk.before().count(), hunk.after().count());
+        self.places.iter().copied().find(|at| *at < place.start + n_before && place.start < at + n_after)
+    }
+}
+
+fn either_way(hunk: &Hunk, view: &View, place: &Placement, done: usize) -> Refusal {
+    Refusal::new(Code::Ambiguous, "the edit may be applied already, or still be to do elsewhere")
+        .expected(nearest::wanted(hunk))
+        .found(vec![nearest::numbered(view, done), nearest::numbered(view, place.start)])
+}
