@@ -14,12 +14,12 @@ mod merge;
 
 mod outgoing;
 
+mod pool;
+
 mod text;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use farm_core::delta::{FileMode, RepoPath};
 use farm_core::id::Oid;
@@ -27,6 +27,7 @@ use git2::{ObjectType, Repository};
 
 use crate::command::GitSettings;
 use crate::error::GitError;
+use crate::objects::pool::Pool;
 use crate::path::MAX_DEPTH;
 
 pub use apply::{Content, FileWrite, NewFile};
@@ -35,28 +36,10 @@ pub use export::{ExportOptions, Exported, Skipped};
 pub use merge::Merge;
 pub use text::DiffText;
 
-/// Opened repositories that are kept for the next call; opening one costs about as much as a small edit.
-const MAX_IDLE: usize = 8;
-
 /// The objects of one repository: a cheap handle, safe from many threads.
 #[derive(Clone)]
 pub struct Objects {
     pool: Arc<Pool>,
-}
-
-struct Pool {
-    dir: PathBuf,
-    bare: bool,
-    git: GitProgram,
-    idle: Mutex<Vec<(u64, Repository)>>,
-    /// Counts repacks; a repository opened before one may hold packs that are gone.
-    generation: AtomicU64,
-}
-
-/// The git command, for the one thing that libgit2 cannot do here: stream a large packed blob.
-pub(crate) struct GitProgram {
-    pub(crate) program: PathBuf,
-    pub(crate) path: OsString,
 }
 
 /// A file as it stands in a tree.
@@ -94,9 +77,7 @@ impl Objects {
     }
 
     fn checked(dir: PathBuf, bare: bool, settings: &GitSettings) -> Result<Self, GitError> {
-        let git = GitProgram { program: settings.program.clone(), path: settings.path.clone() };
-        let pool = Pool { dir, bare, git, idle: Mutex::default(), generation: AtomicU64::new(0) };
-        let objects = Self { pool: Arc::new(pool) };
+        let objects = Self { pool: Arc::new(Pool::new(dir, bare, settings)) };
         objects.with(|_| Ok(()))?;
         Ok(objects)
     }
@@ -220,43 +201,13 @@ impl Objects {
 
     /// Closes what was opened before a repack.
     pub(crate) fn packs_changed(&self) {
-        self.pool.generation.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-impl Pool {
-    fn take(&self) -> Result<(u64, Repository), GitError> {
-        let generation = self.generation.load(Ordering::Acquire);
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|(opened, _)| *opened == generation);
-            idle.pop()
-        };
-        found.map_or_else(|| self.open(), Ok)
-    }
-
-    fn put(&self, repo: (u64, Repository)) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(repo);
-        }
-    }
-
-    fn open(&self) -> Result<(u64, Repository), GitError> {
-        let generation = self.generation.load(Ordering::Acquire);
-        let opened = if self.bare { Repository::open_bare(&self.dir) } else { Repository::open(&self.dir) };
-        let doing = || format!("open the repository {}", self.dir.display());
-        let repo = opened.map_err(GitError::object(doing()))?;
-        // An empty configuration: neither the user's nor the repository's own is obeyed by anything that follows.
-        let config = git2::Config::new().map_err(GitError::object(doing()))?;
-        repo.set_config(&config).map_err(GitError::object(doing()))?;
-        Ok((generation, repo))
+        self.pool.close_all();
     }
 }
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects").field("dir", &self.pool.dir).finish_non_exhaustive()
+        f.debug_struct("Objects").field("dir", &self.dir()).finish_non_exhaustive()
     }
 }
 

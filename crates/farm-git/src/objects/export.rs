@@ -189,7 +189,7 @@ impl Export<'_> {
 
     /// Lets the git command write a blob, in pieces.
     fn stream(&self, blob: git2::Oid, file: &File) -> Result<(), GitError> {
-        let git = &self.objects.pool.git;
+        let git = &self.objects.pool;
         let spawn = |source| GitError::Spawn { program: git.program.clone(), source: Arc::new(source) };
         let stdout = file.try_clone().map_err(|source| self.std_io("write", source))?;
         let output = Command::new(&git.program)

@@ -22,6 +22,8 @@ struct State {
     login: Option<String>,
     /// Where every request is redirected to.
     redirect: Option<String>,
+    /// Requests for targets that end so are carried out, and the connection closed instead of an answer.
+    losing: Option<String>,
     log: Mutex<Vec<Request>>,
 }
 
@@ -46,6 +48,10 @@ impl HttpServer {
 
     pub(crate) fn redirecting(to: &str) -> Self {
         Self::run(State { redirect: Some(to.to_owned()), ..State::default() })
+    }
+
+    pub(crate) fn losing_answers(root: &Path, ending: &str) -> Self {
+        Self::run(State { root: root.to_owned(), losing: Some(ending.to_owned()), ..State::default() })
     }
 
     fn run(state: State) -> Self {
@@ -102,7 +108,8 @@ fn serve(stream: TcpStream, state: &State) {
         } else {
             backend(&request, &body, &state.root)
         };
-        if stream.write_all(&answer).is_err() {
+        let is_lost = state.losing.as_ref().is_some_and(|ending| request.target.ends_with(ending));
+        if is_lost || stream.write_all(&answer).is_err() {
             return;
         }
     }

@@ -161,3 +161,69 @@ async fn a_remote_that_cannot_store_the_pack_is_no_refusal_of_the_branch() {
         mirror.delete("agt/t", &commit).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refused_branch_does_not_take_the_others_with_it() {
+    let lab = Lab::new();
+    let main = lab.tip("main").unwrap();
+    let mirrors = both(&lab).await;
+    // Refuses the whole push that holds the bad branch, as pre-receive hooks do.
+    lab.hook("pre-receive", "! grep -q bad");
+    for (round, mirror) in mirrors.into_iter().enumerate() {
+        let names = (0..12).map(|i| format!("agt/{}-{round}-{i}", if i == 7 { "bad" } else { "good" }));
+        let pushes: Vec<_> = names
+            .map(|branch| {
+                let mirror = mirror.clone();
+                let commit = edit(&mirror.objects(), Some(&main), &branch);
+                tokio::spawn(async move { (mirror.push(&branch, None, &commit).await, branch, commit) })
+            })
+            .collect();
+        for push in pushes {
+            let (result, branch, commit) = push.await.unwrap();
+            if branch.contains("bad") {
+                assert!(matches!(result, Err(PushError::Refused { .. })), "{result:?}");
+                assert_eq!(lab.tip(&branch), None);
+            } else {
+                assert_eq!(result.unwrap(), Pushed::Moved);
+                assert_eq!(lab.tip(&branch), Some(commit));
+            }
+        }
+        let left = std::fs::read_dir(mirror.dir().join("outgoing")).unwrap().count();
+        assert_eq!(left, 0, "the packs of pushes are gone");
+    }
+}
+
+#[tokio::test]
+async fn a_push_whose_answer_was_lost_is_found_done() {
+    let lab = Lab::new();
+    let server = HttpServer::losing_answers(lab.dir.path(), "/git-receive-pack");
+    let mirror = lab.mirrors().mirror(&lab.http(&server, None)).await.unwrap();
+    let main = mirror.ensure_branch("main").await.unwrap();
+    let commit = edit(&mirror.objects(), Some(&main), "x\n");
+    assert_eq!(mirror.push("agt/t", None, &commit).await.unwrap(), Pushed::Moved);
+    assert_eq!(lab.tip("agt/t"), Some(commit));
+    // And one that was not done is an error that may pass.
+    let other = edit(&mirror.objects(), Some(&main), "y\n");
+    lab.hook("pre-receive", "exit 1");
+    match mirror.push("agt/u", None, &other).await {
+        Err(PushError::Git(error)) => assert!(error.is_transient(), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_commits_and_what_was_packed_away_are_pushed_whole() {
+    let lab = Lab::new();
+    let mirror = lab.mirror().await;
+    let main = mirror.ensure_branch("main").await.unwrap();
+    let objects = mirror.objects();
+    let first = edit(&objects, Some(&main), "first\n");
+    let second = edit(&objects, Some(&first), "second\n");
+    mirror.maintain(true).await.unwrap();
+    let third = edit(&objects, Some(&second), "third\n");
+    mirror.push("agt/chain", None, &third).await.unwrap();
+    // One that the remote and the mirror both have already.
+    mirror.push("agt/base", None, &main).await.unwrap();
+    git(&lab.bare(), &["fsck", "--strict", "--connectivity-only"]);
+    assert_eq!(git(&lab.bare(), &["rev-list", "--count", "agt/chain", "^main"]), "3");
+}
