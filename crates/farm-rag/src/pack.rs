@@ -10,8 +10,9 @@ use crate::extract::source_text;
 use crate::lines::Lines;
 use crate::rank::{Candidate, Scored};
 
-/// Each further snippet of one file counts half of the one before.
-const REPEAT: f64 = 0.5;
+/// Each further snippet of one file counts this share of the one before. Halving spread 8k tokens too thin: over four
+/// histories three quarters brought 2 to 13 of 100 more changed hunks, for the same ranks of files.
+const REPEAT: f64 = 0.75;
 
 /// A named file is shown whole up to this share of the budget, and by its best parts up to the same share if it is larger.
 const NAMED_SHARE: usize = 2;

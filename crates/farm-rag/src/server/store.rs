@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use farm_core::id::Oid;
 use farm_core::port::{Blobs, TreeFile};
 
@@ -17,7 +16,7 @@ pub(crate) struct Store {
 
 struct Held {
     trees: Lru<Oid, Arc<Tree>>,
-    contents: Lru<Oid, Bytes>,
+    contents: Lru<Oid, Arc<[u8]>>,
 }
 
 /// A tree as its caller listed it.
@@ -43,14 +42,13 @@ impl Store {
         self.content(oid).is_some()
     }
 
-    pub(crate) fn content(&self, oid: &Oid) -> Option<Bytes> {
+    pub(crate) fn content(&self, oid: &Oid) -> Option<Arc<[u8]>> {
         self.held().contents.get(oid)
     }
 
-    /// False if it alone is too large.
-    pub(crate) fn put_content(&self, oid: Oid, content: Bytes) -> bool {
-        let bytes = content.len();
-        self.held().contents.insert(oid, content, bytes)
+    /// False if it alone is too large. It is copied, because what came over the wire may keep its whole buffer alive.
+    pub(crate) fn put_content(&self, oid: Oid, content: &[u8]) -> bool {
+        self.held().contents.insert(oid, Arc::from(content), content.len())
     }
 
     /// False if the tree is too large, or not all of its contents could be held at once.

@@ -74,7 +74,7 @@ impl<'a> Upload<'a> {
         if !is_content_of(&oid, &blob.content) {
             return Err(Status::invalid_argument(format!("blob {oid} has another content than its id says")));
         }
-        if self.store.put_content(oid, blob.content) { Ok(()) } else { Err(too_large()) }
+        if self.store.put_content(oid, &blob.content) { Ok(()) } else { Err(too_large()) }
     }
 
     /// Makes the tree searchable; what was asked for and did not come counts by its path.
