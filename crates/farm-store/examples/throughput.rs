@@ -1,4 +1,4 @@
-//! How fast the store is on this machine: `cargo run --release -p farm-store --example throughput [FOLDER]`.
+//! How fast the store is on this machine: `cargo run --release -p farm-store --example throughput [FOLDER [QUEUED]]`.
 //!
 //! Prints whole tasks (Begin, Prepare, Complete) per second at 64 at once with the latency of each call, and what one call of
 //! dispatch takes over a long queue.
@@ -24,11 +24,11 @@ use farm_store::{Began, Begin, NewTask, Options, Store, Window};
 const NOW: u64 = 1_700_000_000_000;
 const AT_ONCE: usize = 64;
 const TASKS: usize = 6_400;
-const QUEUED: usize = 100_000;
 
 #[tokio::main]
 async fn main() {
     let folder = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let queued = std::env::args().nth(2).map_or(100_000, |n| n.parse().unwrap());
     let folder = folder.join(format!("farm-store-throughput-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let options = Options::new(|result| serde_json::to_vec(result).unwrap());
@@ -36,7 +36,7 @@ async fn main() {
     store.put_repository(repository(), "throughput", NOW).await.unwrap();
     whole_tasks(&store, 1, TASKS / 16).await;
     whole_tasks(&store, AT_ONCE, TASKS).await;
-    dispatch(&store).await;
+    dispatch(&store, queued).await;
     store.close().await;
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -110,14 +110,14 @@ async fn one_task(store: &Store, name: &str) -> [Duration; 3] {
     [begun, prepared, t.elapsed()]
 }
 
-async fn dispatch(store: &Store) {
+async fn dispatch(store: &Store, queued: usize) {
     let start = Instant::now();
     let tasks: Vec<NewTask> =
-        (0..QUEUED).map(|i| new_task(&format!("q{i}"), Some(&format!("c{}", i % 97)))).collect();
+        (0..queued).map(|i| new_task(&format!("q{i}"), Some(&format!("c{}", i % 97)))).collect();
     for chunk in tasks.chunks(1_000) {
         store.accept_bundle(chunk.to_vec(), NOW).await.unwrap();
     }
-    println!("{QUEUED} tasks accepted in {:.1} s", start.elapsed().as_secs_f64());
+    println!("{queued} tasks accepted in {:.1} s", start.elapsed().as_secs_f64());
     let window = Window { partitions: 12, records: 256, bytes: 1 << 20 };
     let (mut fills, mut idles) = (Vec::new(), Vec::new());
     loop {

@@ -110,7 +110,7 @@ pub(crate) async fn insert(
         _ => None,
     };
     let body = json!({ "digest": new.digest, "change": task.change, "repository": repository });
-    let seq = tx.record(Event::TaskAccepted, &task.id, by.actor(), body, now_ms).await?;
+    let seq = tx.record(Event::TaskAccepted, &task.id, by.actor(), body, now_ms);
     tx.run(
         sqlx::query(
             "INSERT INTO tasks (id, seq, digest, change_id, round, repository, kind, path, bytes, state, created_ms,

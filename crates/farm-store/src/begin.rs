@@ -159,7 +159,7 @@ async fn start(
         "grant": grant,
         "request": begin.request_id,
     });
-    tx.record(Event::TaskBegun, &row.id, &begin.worker, body, now_ms).await?;
+    tx.record(Event::TaskBegun, &row.id, &begin.worker, body, now_ms);
     tx.run(
         sqlx::query(
             "UPDATE tasks SET state = 'running', runs = runs + 1, token = $2, worker = $3, begin_request = $4,
@@ -217,6 +217,7 @@ async fn run_of(
         lease_ms: tx.options.lease_ms,
         grant: row.grant,
         first_begin_ms: row.first_begin_ms,
-        intent: run::last_intent(tx, &row.id).await?,
+        // A first run has no predecessor that could have left one.
+        intent: if row.runs > 1 { run::last_intent(tx, &row.id).await? } else { None },
     })))
 }

@@ -175,7 +175,7 @@ impl Store {
                     return Err(StoreError::Conflict { detail });
                 }
                 let body = json!({ "branch": change.branch(), "round": view.round, "push": integration });
-                tx.record(Event::IntegrationIntended, &change, "control", body, now_ms).await?;
+                tx.record(Event::IntegrationIntended, &change, "control", body, now_ms);
                 let statement = sqlx::query("UPDATE changes SET integration = $2 WHERE id = $1")
                     .bind(change.as_str())
                     .bind(to_json("integration", &integration)?);
@@ -229,7 +229,7 @@ async fn accept_change(tx: &mut Tx, change: NewChange, actor: &str, now_ms: u64)
     }
     let state = if change.tasks.is_empty() { ChangeState::Plan } else { ChangeState::CodePhase };
     let body = json!({ "state": state, "repository": change.repository, "tasks": change.tasks.len() });
-    let seq = tx.record(Event::ChangeAccepted, &change.id, actor, body, now_ms).await?;
+    let seq = tx.record(Event::ChangeAccepted, &change.id, actor, body, now_ms);
     tx.run(
         sqlx::query(
             "INSERT INTO changes (id, seq, repository, target, goal, source, risk, priority, request, state,
@@ -306,7 +306,7 @@ pub(crate) async fn record_move(
     let integration = integration.map(|done| to_json("integration", done)).transpose()?;
     let all_notes: Vec<&String> = view.notes.iter().chain(notes).collect();
     let body = json!({ "from": view.state, "to": to, "reason": reason, "notes": notes, "round": round });
-    tx.record(Event::ChangeMoved, &view.id, actor, body, now_ms).await?;
+    tx.record(Event::ChangeMoved, &view.id, actor, body, now_ms);
     tx.run(
         sqlx::query(
             "UPDATE changes SET state = $2, reason = $3, notes = $4, round = $5, integration = $6, changed_ms = $7

@@ -42,7 +42,7 @@ impl Store {
                         }
                     },
                 };
-                record_denial(tx, &run, "complete", &denied, now_ms).await?;
+                record_denial(tx, &run, "complete", &denied, now_ms);
                 Ok(Err(denied))
             })
         })

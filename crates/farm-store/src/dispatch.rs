@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use farm_core::id::TaskId;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::accept;
 use crate::error::Result;
@@ -78,6 +79,7 @@ async fn offer(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Vec<Offer>> {
     let mut offers = Vec::new();
     let mut paths = HashSet::new();
     let mut come: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut marks: BTreeMap<(i32, u32), Vec<TaskId>> = BTreeMap::new();
     for row in candidates(tx, partitions.room(), now_ms).await? {
         let candidate = Candidate::read(&row)?;
         // Two tasks on one file go one after the other: the second would only be deferred.
@@ -85,16 +87,13 @@ async fn offer(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Vec<Offer>> {
             continue;
         }
         let Some(partition) = partitions.place(&candidate) else { break };
-        let offer_ms = now_ms.saturating_add(patience_ms(tx.options.offer_timeout_ms, candidate.offers + 1));
-        let statement =
-            sqlx::query("UPDATE tasks SET partition = $2, offer_ms = $3, offers = offers + 1 WHERE id = $1")
-                .bind(candidate.task.as_str())
-                .bind(partition)
-                .bind(int(offer_ms));
-        tx.run(statement).await?;
+        marks.entry((partition, candidate.offers)).or_default().push(candidate.task.clone());
         let rank = come.entry(candidate.priority).or_insert(candidate.rank);
         *rank = candidate.rank.max(*rank);
         offers.push(Offer { task: candidate.task, record: candidate.record, partition });
+    }
+    for ((partition, before), tasks) in marks {
+        mark(tx, partition, before, &tasks, now_ms).await?;
     }
     for (priority, rank) in come {
         accept::turn_has_come(tx, priority, rank).await?;
@@ -102,8 +101,22 @@ async fn offer(tx: &mut Tx, window: Window, now_ms: u64) -> Result<Vec<Offer>> {
     Ok(offers)
 }
 
+/// Notes that tasks, which were offered `before` times, are on a partition now.
+async fn mark(tx: &mut Tx, partition: i32, before: u32, tasks: &[TaskId], now_ms: u64) -> Result<()> {
+    let offer_ms = now_ms.saturating_add(patience_ms(tx.options.offer_timeout_ms, before + 1));
+    let mut update = QueryBuilder::<Sqlite>::new("UPDATE tasks SET offers = offers + 1, partition = ");
+    update.push_bind(partition).push(", offer_ms = ").push_bind(int(offer_ms)).push(" WHERE id IN (");
+    let mut ids = update.separated(", ");
+    for task in tasks {
+        ids.push_bind(task.as_str());
+    }
+    update.push(")");
+    tx.run(update.build().persistent(false)).await?;
+    Ok(())
+}
+
 /// Only what Begin would let run: the conditions there, and that no other task on the same file is on the topic.
-const CANDIDATES: &str = "
+pub(crate) const CANDIDATES: &str = "
     SELECT t.id, t.priority, t.rank, t.bytes, t.partition, t.offers, t.repository, t.path, b.record
     FROM tasks t JOIN task_bodies b ON b.task_id = t.id
     WHERE t.state = 'queued' AND t.waiting_for = 0 AND t.offer_ms <= $1 AND t.due_ms <= $1
@@ -125,7 +138,7 @@ async fn candidates(tx: &mut Tx, room: i64, now_ms: u64) -> Result<Vec<SqliteRow
 }
 
 /// What fills the window.
-const ON_TOPIC: &str = "
+pub(crate) const ON_TOPIC: &str = "
     SELECT partition, COUNT(*) AS records, SUM(bytes) AS bytes FROM tasks
     WHERE state = 'queued' AND partition >= 0 AND offer_ms > $1 GROUP BY partition";
 
@@ -200,37 +213,5 @@ impl Partitions {
         self.records[i] += 1;
         self.bytes[i] += candidate.bytes;
         i32::try_from(i).ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::AssertSqlSafe;
-
-    use super::*;
-    use crate::store::Options;
-
-    /// A long queue must cost nothing: every part of these queries goes by an index, and nothing is sorted.
-    #[tokio::test]
-    async fn dispatch_goes_by_indexes() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(|_| Vec::new());
-        let store = Store::open(&folder.path().join("farm.db"), options, 1_000).await.unwrap();
-        for (query, indexes) in [
-            (CANDIDATES, &["tasks_turn", "tasks_offered_path", "sqlite_autoindex_leases"][..]),
-            (ON_TOPIC, &["tasks_window"]),
-        ] {
-            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
-            let rows = sqlx::query(explain).fetch_all(store.readers()).await.unwrap();
-            let plan: Vec<String> = rows.iter().map(|row| get(row, "detail").unwrap()).collect();
-            for index in indexes {
-                assert!(plan.iter().any(|step| step.contains(index)), "{index} is not used: {plan:#?}");
-            }
-            for step in &plan {
-                let is_direct =
-                    !step.contains("TEMP B-TREE") && (!step.contains("SCAN") || step.contains("INDEX"));
-                assert!(is_direct, "{plan:#?}");
-            }
-        }
     }
 }

@@ -153,7 +153,7 @@ async fn store_result(tx: &mut Tx, row: &TaskRow, outcome: &Outcome, by: By<'_>,
         "commit": outcome.commit,
         "result": sha256(&outcome.bytes),
     });
-    tx.record(Event::TaskDone, &row.id, by.actor(), body, now_ms).await?;
+    tx.record(Event::TaskDone, &row.id, by.actor(), body, now_ms);
     tx.run(
         sqlx::query("INSERT INTO results (task_id, bytes) VALUES ($1, $2)")
             .bind(row.id.as_str())

@@ -16,7 +16,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let Fact { event, subject, actor, body } = fact;
-                tx.record(event, subject, &actor, body, now_ms).await?;
+                tx.record(event, subject, &actor, body, now_ms);
                 Ok(())
             })
         })

@@ -58,7 +58,7 @@ impl Store {
                     let detail = format!("change {change} is {}: it cannot be cancelled", view.state.name());
                     return Err(StoreError::Conflict { detail });
                 }
-                tx.record(Event::Cancelled, &change, &actor, json!({}), now_ms).await?;
+                tx.record(Event::Cancelled, &change, &actor, json!({}), now_ms);
                 let reason = Some(Reason::Cancelled);
                 change::record_move(tx, &view, ChangeState::Cancelled, reason, &[], &actor, now_ms).await?;
                 let query =
@@ -95,7 +95,7 @@ async fn cancel(tx: &mut Tx, task: &TaskId, actor: &str, now_ms: u64) -> Result<
         TaskState::Queued => CancelledTask::Queued,
         TaskState::Running => CancelledTask::Running,
     };
-    tx.record(Event::Cancelled, task, actor, json!({ "was": row.state }), now_ms).await?;
+    tx.record(Event::Cancelled, task, actor, json!({ "was": row.state }), now_ms);
     let notes = vec![format!("cancelled by {actor}")];
     finish::end(tx, task, Reason::Cancelled, notes, By::Person(actor), now_ms).await?;
     Ok(was)
@@ -114,7 +114,7 @@ async fn retry(
         return conflict(format!("task {task} is running: cancel it first"));
     }
     if row.state == TaskState::Queued {
-        tx.record(Event::TaskRetried, task, actor, json!({ "hastened": true }), now_ms).await?;
+        tx.record(Event::TaskRetried, task, actor, json!({ "hastened": true }), now_ms);
         let statement = sqlx::query(
             "UPDATE tasks SET due_ms = 0, offer_ms = 0, partition = -1 WHERE id = $1 AND due_ms > 0",
         );
@@ -131,7 +131,7 @@ async fn retry(
         return conflict(format!("task {task} has its result, which stands: a retry needs a new id"));
     };
     let by = new.task.id.clone();
-    tx.record(Event::TaskRetried, task, actor, json!({ "replaced_by": by }), now_ms).await?;
+    tx.record(Event::TaskRetried, task, actor, json!({ "replaced_by": by }), now_ms);
     let mut turns = Turns::default();
     if let Accepted::OtherContent { detail } =
         accept::accept(tx, &new, &mut turns, By::Person(actor), now_ms).await?

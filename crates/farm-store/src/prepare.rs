@@ -33,7 +33,7 @@ impl Store {
                     Err(denied) => Err(denied),
                 };
                 if let Err(denied) = &leave {
-                    record_denial(tx, &prepare.run, "prepare", denied, now_ms).await?;
+                    record_denial(tx, &prepare.run, "prepare", denied, now_ms);
                 }
                 Ok(leave)
             })
@@ -43,16 +43,9 @@ impl Store {
 }
 
 /// Notes in the ledger that a run was refused something.
-pub(crate) async fn record_denial(
-    tx: &mut Tx,
-    run: &RunRef,
-    call: &str,
-    denied: &Denied,
-    now_ms: u64,
-) -> Result<()> {
+pub(crate) fn record_denial(tx: &mut Tx, run: &RunRef, call: &str, denied: &Denied, now_ms: u64) {
     let body = json!({ "call": call, "token": run.token, "reason": denied.reason, "detail": denied.detail });
-    tx.record(Event::RunDenied, &run.task, "control", body, now_ms).await?;
-    Ok(())
+    tx.record(Event::RunDenied, &run.task, "control", body, now_ms);
 }
 
 async fn judge(
@@ -140,7 +133,7 @@ async fn intend(tx: &mut Tx, row: &TaskRow, prepare: &Prepare, now_ms: u64) -> R
         "delta": digest,
         "symbols": prepare.symbols,
     });
-    let seq = tx.record(Event::PushIntended, &row.id, &row.worker, body, now_ms).await?;
+    let seq = tx.record(Event::PushIntended, &row.id, &row.worker, body, now_ms);
     tx.run(
         sqlx::query(
             "INSERT INTO intents (task_id, seq, token, old_commit, new_commit, delta_digest, result)

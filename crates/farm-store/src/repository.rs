@@ -22,7 +22,7 @@ impl Store {
                     "credential": repository.credential,
                     "policy": repository.policy.version(),
                 });
-                tx.record(Event::RepositoryChanged, &repository.name, &actor, body, now_ms).await?;
+                tx.record(Event::RepositoryChanged, &repository.name, &actor, body, now_ms);
                 tx.run(
                     sqlx::query(
                         "INSERT INTO repositories (name, document, changed_ms) VALUES ($1, $2, $3)
@@ -48,7 +48,7 @@ impl Store {
                 let removed = tx.run(statement).await? > 0;
                 if removed {
                     let body = json!({ "removed": true });
-                    tx.record(Event::RepositoryChanged, &name, &actor, body, now_ms).await?;
+                    tx.record(Event::RepositoryChanged, &name, &actor, body, now_ms);
                 }
                 Ok(removed)
             })

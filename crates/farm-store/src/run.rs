@@ -123,7 +123,7 @@ impl Store {
                     "detail": give_back.detail,
                     "spent": give_back.spent,
                 });
-                tx.record(Event::TaskGivenBack, &row.id, &row.worker, body, now_ms).await?;
+                tx.record(Event::TaskGivenBack, &row.id, &row.worker, body, now_ms);
                 if row.runs < tx.options.max_runs {
                     let due_ms = match give_back.delay_ms {
                         0 => 0,
@@ -184,7 +184,7 @@ pub(crate) async fn authorize(
 /// Ends a run whose lease ran out, if another is left; its whole grant stays charged (I9).
 pub(crate) async fn expire(tx: &mut Tx, row: &TaskRow, now_ms: u64) -> Result<()> {
     let body = json!({ "token": row.token, "run": row.runs, "worker": row.worker });
-    tx.record(Event::LeaseExpired, &row.id, "control", body, now_ms).await?;
+    tx.record(Event::LeaseExpired, &row.id, "control", body, now_ms);
     requeue(tx, row, row.grant, 0, "its lease ran out").await
 }
 

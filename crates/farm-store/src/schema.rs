@@ -33,3 +33,38 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &str) -> Result<(
     }
     tx.commit().await.map_err(fail)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use crate::dispatch::{CANDIDATES, ON_TOPIC};
+    use crate::row::get;
+    use crate::store::{Options, Store};
+    use crate::sweep::WAITING_IN_VAIN;
+
+    /// What control asks all the time must cost nothing however long the queue is: every part goes by an index that says
+    /// which rows or in which order, and nothing is sorted.
+    #[tokio::test]
+    async fn the_queries_of_dispatch_and_sweep_go_by_indexes() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(|_| Vec::new());
+        let store = Store::open(&folder.path().join("farm.db"), options, 1_000).await.unwrap();
+        for (query, indexes) in [
+            (CANDIDATES, &["tasks_turn", "tasks_offered_path", "sqlite_autoindex_leases"][..]),
+            (ON_TOPIC, &["tasks_window"]),
+            (WAITING_IN_VAIN, &["tasks_waiting"]),
+        ] {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+            let rows = sqlx::query(explain).fetch_all(store.readers()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| get(row, "detail").unwrap()).collect();
+            for index in indexes {
+                assert!(plan.iter().any(|step| step.contains(index)), "{index} is not used: {plan:#?}");
+            }
+            for step in &plan {
+                let scans_all = step.starts_with("SCAN") && !step.contains("tasks_turn");
+                assert!(!step.contains("TEMP B-TREE") && !scans_all, "{plan:#?}");
+            }
+        }
+    }
+}

@@ -79,7 +79,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let body = json!({ "branch": task.branch(), "expected": expected });
-                tx.record(Event::DeletionIntended, &task, "control", body, now_ms).await?;
+                tx.record(Event::DeletionIntended, &task, "control", body, now_ms);
                 Ok(())
             })
         })
@@ -150,24 +150,27 @@ async fn expire_runs(tx: &mut Tx, swept: &mut Swept, now_ms: u64) -> Result<()> 
             continue;
         }
         let body = json!({ "token": row.token, "run": row.runs, "worker": row.worker });
-        tx.record(Event::LeaseExpired, &row.id, "control", body, now_ms).await?;
+        tx.record(Event::LeaseExpired, &row.id, "control", body, now_ms);
         finish::end(tx, &row.id, Reason::Dead, dead_notes(&row), By::Control, now_ms).await?;
         swept.ended.push(row.id);
     }
     Ok(())
 }
 
+pub(crate) const WAITING_IN_VAIN: &str = "
+    SELECT t.id, (
+        SELECT MIN(d.predecessor) FROM dependencies d
+        WHERE d.task_id = t.id AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.predecessor)) AS predecessor
+    FROM tasks t
+    WHERE t.state = 'queued' AND t.waiting_for > 0 AND t.created_ms < $1 AND EXISTS (
+        SELECT 1 FROM dependencies d
+        WHERE d.task_id = t.id AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.predecessor))
+    ORDER BY t.created_ms LIMIT $2";
+
 /// Every waiting state expires (DESIGN §6): a predecessor that has no row after so long will not come.
 async fn end_waiting_in_vain(tx: &mut Tx, swept: &mut Swept, now_ms: u64) -> Result<()> {
     let before_ms = now_ms.saturating_sub(tx.options.unknown_predecessor_ms);
-    let query = sqlx::query(
-        "SELECT t.id, MIN(d.predecessor) AS predecessor
-         FROM tasks t JOIN dependencies d ON d.task_id = t.id
-         WHERE t.state = 'queued' AND t.waiting_for > 0 AND t.created_ms < $1
-           AND NOT EXISTS (SELECT 1 FROM tasks p WHERE p.id = d.predecessor)
-         GROUP BY t.id LIMIT $2",
-    );
-    for row in tx.all(query.bind(int(before_ms)).bind(AT_ONCE)).await? {
+    for row in tx.all(sqlx::query(WAITING_IN_VAIN).bind(int(before_ms)).bind(AT_ONCE)).await? {
         let id: TaskId = get_id(&row, "id")?;
         let predecessor: String = get(&row, "predecessor")?;
         let note = format!("task {predecessor}, which must come first, never came");

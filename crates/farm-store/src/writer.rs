@@ -8,7 +8,7 @@ use farm_core::id::Token;
 use farm_core::ledger::{Entry, Event, Fact};
 use serde_json::json;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
-use sqlx::{Connection, Row, Sqlite, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{Result, StoreError};
@@ -24,9 +24,15 @@ type Statement<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 pub(crate) struct Tx {
     conn: SqliteConnection,
     chain: Chain,
+    /// Entries of this transaction; they go to the disk together, at its end.
+    entries: Vec<Entry>,
+    flushed_token: Token,
     written: u64,
     pub(crate) options: Options,
 }
+
+/// How many entries go to the disk with one statement: SQLite allows 32,766 values in one, we need eight an entry.
+const ENTRIES_AT_ONCE: usize = 256;
 
 /// The ends of what only grows. It is put back when an operation or a transaction fails.
 #[derive(Clone, PartialEq)]
@@ -36,6 +42,27 @@ struct Chain {
 }
 
 impl Tx {
+    fn new(conn: SqliteConnection, options: Options) -> Self {
+        let chain = Chain { token: Token(0), ledger: None };
+        Self { conn, chain, entries: Vec::new(), flushed_token: Token(0), written: 0, options }
+    }
+
+    /// Takes the ends of the chain from the disk.
+    async fn read_chain(&mut self) -> Result<()> {
+        let token = match self.one(sqlx::query("SELECT last_token FROM store")).await? {
+            Some(row) => uint(get(&row, 0)?),
+            None => 0,
+        };
+        let last = self.one(sqlx::query("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")).await?;
+        let ledger = match last {
+            Some(row) => Some((uint(get(&row, 0)?), get(&row, 1)?)),
+            None => None,
+        };
+        self.flushed_token = Token(token);
+        self.chain = Chain { token: Token(token), ledger };
+        Ok(())
+    }
+
     /// Runs a statement; answers how many rows it changed.
     pub(crate) async fn run(&mut self, statement: Statement<'_>) -> Result<u64> {
         let done = statement.execute(&mut self.conn).await.map_err(|e| StoreError::database("write", &e))?;
@@ -58,38 +85,54 @@ impl Tx {
     }
 
     /// Appends to the ledger; answers the entry's number.
-    pub(crate) async fn record(
+    pub(crate) fn record(
         &mut self,
         event: Event,
         subject: impl ToString,
         actor: &str,
         body: serde_json::Value,
         now_ms: u64,
-    ) -> Result<u64> {
+    ) -> u64 {
         let fact = Fact { event, subject: subject.to_string(), actor: actor.to_owned(), body };
         let last = self.chain.ledger.as_ref().map(|(seq, hash)| (*seq, hash.as_str()));
         let entry = Entry::after(last, fact, now_ms);
-        self.run(
-            sqlx::query(
-                "INSERT INTO ledger (seq, at_ms, event, subject, actor, body, prev, hash)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(int(entry.seq))
-            .bind(int(entry.at_ms))
-            .bind(entry.event.name())
-            .bind(entry.subject)
-            .bind(entry.actor)
-            .bind(entry.body)
-            .bind(entry.prev)
-            .bind(entry.hash.clone()),
-        )
-        .await?;
-        self.chain.ledger = Some((entry.seq, entry.hash));
-        Ok(entry.seq)
+        let seq = entry.seq;
+        self.chain.ledger = Some((seq, entry.hash.clone()));
+        self.entries.push(entry);
+        seq
     }
 
+    /// Writes what must be on the disk with this transaction: the ledger's entries and the last token.
+    async fn flush(&mut self) -> sqlx::Result<()> {
+        let entries = std::mem::take(&mut self.entries);
+        for chunk in entries.chunks(ENTRIES_AT_ONCE) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO ledger (seq, at_ms, event, subject, actor, body, prev, hash) ",
+            );
+            insert.push_values(chunk, |mut row, entry| {
+                row.push_bind(int(entry.seq))
+                    .push_bind(int(entry.at_ms))
+                    .push_bind(entry.event.name())
+                    .push_bind(&entry.subject)
+                    .push_bind(&entry.actor)
+                    .push_bind(&entry.body)
+                    .push_bind(&entry.prev)
+                    .push_bind(&entry.hash);
+            });
+            // Their number varies, and with it the text: not worth a place among the prepared statements.
+            self.written += insert.build().persistent(false).execute(&mut self.conn).await?.rows_affected();
+        }
+        if self.chain.token != self.flushed_token {
+            let statement = sqlx::query("UPDATE store SET last_token = $1").bind(int(self.chain.token.0));
+            statement.execute(&mut self.conn).await?;
+            self.flushed_token = self.chain.token;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement without values, such as BEGIN; several may stand in one text.
     async fn control(&mut self, statement: &'static str) -> sqlx::Result<()> {
-        sqlx::query(statement).execute(&mut self.conn).await.map(|_| ())
+        sqlx::raw_sql(statement).execute(&mut self.conn).await.map(|_| ())
     }
 }
 
@@ -190,11 +233,11 @@ pub(crate) async fn open(
     let fail = |e: sqlx::Error| StoreError::Open { path: path.display().to_string(), detail: e.to_string() };
     let mut conn = store::connect(&connect).await.map_err(fail)?;
     schema::migrate(&mut conn, &path.display().to_string()).await?;
-    let mut tx =
-        Tx { conn, chain: Chain { token: Token(0), ledger: None }, written: 0, options: options.clone() };
+    let mut tx = Tx::new(conn, options.clone());
     tx.control("BEGIN IMMEDIATE").await.map_err(fail)?;
-    tx.chain = read_chain(&mut tx).await?;
+    tx.read_chain().await?;
     let (id, epoch) = take_over(&mut tx, now_ms).await?;
+    tx.flush().await.map_err(fail)?;
     tx.control("COMMIT").await.map_err(fail)?;
     Ok(Writer { connect, path: path.to_owned(), options, id, epoch, tx: Some(tx) })
 }
@@ -213,21 +256,8 @@ async fn take_over(tx: &mut Tx, now_ms: u64) -> Result<(String, i64)> {
             .bind(int(now_ms)),
     )
     .await?;
-    tx.record(Event::StoreCreated, &id, "control", json!({}), now_ms).await?;
+    tx.record(Event::StoreCreated, &id, "control", json!({}), now_ms);
     Ok((id, 1))
-}
-
-async fn read_chain(tx: &mut Tx) -> Result<Chain> {
-    let token = match tx.one(sqlx::query("SELECT last_token FROM store")).await? {
-        Some(row) => uint(get(&row, 0)?),
-        None => 0,
-    };
-    let last = tx.one(sqlx::query("SELECT seq, hash FROM ledger ORDER BY seq DESC LIMIT 1")).await?;
-    let ledger = match last {
-        Some(row) => Some((uint(get(&row, 0)?), get(&row, 1)?)),
-        None => None,
-    };
-    Ok(Chain { token: Token(token), ledger })
 }
 
 fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T>
@@ -309,9 +339,8 @@ impl Writer {
         let conn = store::connect(&self.connect)
             .await
             .map_err(|error| StoreError::NotCommitted { detail: error.to_string() })?;
-        let chain = Chain { token: Token(0), ledger: None };
-        let mut tx = Tx { conn, chain, written: 0, options: self.options.clone() };
-        tx.chain = read_chain(&mut tx).await?;
+        let mut tx = Tx::new(conn, self.options.clone());
+        tx.read_chain().await?;
         Ok(tx)
     }
 }
@@ -325,23 +354,24 @@ async fn transact(tx: &mut Tx, epoch: i64, batch: &mut [Box<dyn Work>]) -> Resul
         return Err(StoreError::Superseded);
     }
     tx.written = 0;
-    let token_before = tx.chain.token;
+    tx.control("SAVEPOINT operation").await.map_err(fail)?;
     for work in batch {
-        let before = (tx.chain.clone(), tx.written);
-        tx.control("SAVEPOINT operation").await.map_err(fail)?;
-        if let Err(cause) = work.run(tx).await {
-            // Fails if the database has given up the whole transaction (disk full): then nobody's work is kept.
-            let given_up =
-                |_| StoreError::NotCommitted { detail: format!("the transaction was given up: {cause}") };
-            tx.control("ROLLBACK TO operation").await.map_err(given_up)?;
-            (tx.chain, tx.written) = before;
+        let before = (tx.chain.clone(), tx.written, tx.entries.len());
+        match work.run(tx).await {
+            Ok(()) => tx.control("RELEASE operation; SAVEPOINT operation").await.map_err(fail)?,
+            Err(cause) => {
+                // Fails if the database has given up the whole transaction (disk full): then nobody's work is kept.
+                let given_up = |_| {
+                    let detail = format!("the transaction was given up: {cause}");
+                    StoreError::NotCommitted { detail }
+                };
+                tx.control("ROLLBACK TO operation").await.map_err(given_up)?;
+                (tx.chain, tx.written) = (before.0, before.1);
+                tx.entries.truncate(before.2);
+            }
         }
-        tx.control("RELEASE operation").await.map_err(fail)?;
     }
-    if tx.chain.token != token_before {
-        let statement = sqlx::query("UPDATE store SET last_token = $1").bind(int(tx.chain.token.0));
-        tx.run(statement).await.map_err(|error| StoreError::NotCommitted { detail: error.to_string() })?;
-    }
+    tx.flush().await.map_err(fail)?;
     tx.control("COMMIT").await.map_err(fail)?;
     Ok(tx.written > 0)
 }
