@@ -12,7 +12,7 @@ async fn what_a_dead_worker_left_is_removed_and_a_living_ones_is_not() {
     let work_dir = bench.dir.path().join("work dir");
     let workspace = bench.workspace().await;
 
-    let dead = work_dir.join("sandbox-1-0");
+    let dead = work_dir.join("sandbox-dead");
     std::fs::create_dir_all(dead.join("slot-0-0/tree/deep")).unwrap();
     std::fs::write(dead.join("lock"), "").unwrap();
     std::fs::write(work_dir.join("foreign"), "").unwrap();

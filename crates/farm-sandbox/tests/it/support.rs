@@ -1,5 +1,7 @@
 //! A sandbox, a shared tree and short ways to run things.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ impl Bench {
         let settings = change(Settings::new(dir.path().join("work dir")));
         let lower = dir.path().join("lower tree, shared");
         std::fs::create_dir(&lower).unwrap();
+        // As below a home folder: the slot's user of a root worker cannot come here by itself.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         Bench { sandbox: Sandbox::probe(settings).await.unwrap(), lower, dir }
     }
 
