@@ -4,8 +4,8 @@
 //! clock, no environment, no async runtime. Time comes in as `now_ms` (Unix milliseconds), randomness as an argument.
 //!
 //! Read in this order: [`id`] and [`task`] (what is asked), [`result`] and [`reason`] (what came of it), [`delta`] and
-//! [`policy`] (what may be written), [`state`] and [`lease`] (who may act now), [`ledger`] (what happened), [`service`] and
-//! [`port`] (the seams to the network).
+//! [`policy`] (what may be written), [`state`] and [`lease`] (who may act now), [`ledger`] (what happened), [`service`],
+//! [`port`] and [`topics`] (the seams to the network).
 
 pub mod id;
 
@@ -30,3 +30,5 @@ pub mod ledger;
 pub mod service;
 
 pub mod port;
+
+pub mod topics;

@@ -56,8 +56,8 @@ pub trait TaskSource: Send + Sync {
 /// A record and where it stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// `topic/partition/offset`, unique for ever.
-    pub position: String,
+    /// The topic.
+    pub topic: String,
     /// The partition.
     pub partition: i32,
     /// The offset.

@@ -112,6 +112,8 @@ impl ChangeState {
         };
         match (self, next) {
             (Plan, CodePhase) | (CodePhase, Build1) | (Build1, Approval) => true,
+            // Tasks that only report leave nothing to build.
+            (CodePhase, Done) => true,
             (Approval, Merge) | (Merge, Verify) | (Verify, Done) => true,
             // A collision, a failed build or a target that moved sends it back.
             (Build1 | Approval | Merge, CodePhase) | (Merge, Approval | Build1) => true,

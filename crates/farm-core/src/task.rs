@@ -165,6 +165,10 @@ pub struct Check {
     /// A file, relative to the repository, that the command writes a JUnit report to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub junit: Option<String>,
+    /// Globs of the files that it is about; empty means all. If the patch touches none of them, the check has nothing to
+    /// say (`not_run`), and only these files stand for `{files}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// The default of [`Check::timeout_s`].

@@ -1,6 +1,7 @@
 //! What the readers of all formats make of a reply: file edits made of hunks, before any file is looked at.
 
 use crate::source::Mode;
+use crate::text::is_weak;
 
 /// One section of a reply about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,9 +135,15 @@ impl Hunk {
                 .eq(self.after().map(|line| (&line.text, line.cr)))
     }
 
-    /// Tells whether new lines stand at an edge of the hunk, with context on one side at most.
-    pub(crate) fn is_open(&self) -> bool {
-        [self.lines.first(), self.lines.last()].into_iter().flatten().any(|line| line.kind == Kind::Add)
+    /// Tells whether the hunk changes more than blank lines and brackets.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.lines.iter().any(|line| line.kind != Kind::Keep && !is_weak(&line.text))
+    }
+
+    /// Tells whether two hunks differ in nothing but their number.
+    pub(crate) fn says_the_same(&self, other: &Hunk) -> bool {
+        (self.stated, &self.lines, &self.anchors, &self.piece, self.at_end)
+            == (other.stated, &other.lines, &other.anchors, &other.piece, other.at_end)
     }
 
     /// Makes a hunk of a search text and its replacement: common lines become context.

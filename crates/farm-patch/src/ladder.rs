@@ -14,7 +14,7 @@ mod shortened;
 mod skipped;
 mod typography;
 
-use crate::edit::{EndNewline, Hunk, Line};
+use crate::edit::{EndNewline, Hunk, Kind, Line};
 use crate::index::{Budget, View};
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
@@ -67,6 +67,11 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     let done = Afterimages::find(hunk, view, Tier::LostSpace, budget)?;
 
     let exact = matches(hunk, &before, view, &by_distance, Tier::Exact, budget)?;
+    if let Some(at) = done.at_stated_end(hunk, view)
+        && !exact.iter().any(|place| place.start + before.len() == view.lines.len())
+    {
+        return Ok(Verdict::Already(at));
+    }
     if let Some(place) = hunk.stated.and_then(|stated| exact.iter().find(|place| place.start == stated)) {
         return done.settle_exact(hunk, view, rated(hunk, place.clone()));
     }
@@ -182,7 +187,7 @@ fn matches(
 fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<Placement>, Refusal> {
     if found.len() <= 1 {
         return match found.pop() {
-            Some(place) if hunk.counts_wrong && hunk.is_open() && hunk.stated != Some(place.start) => {
+            Some(place) if hunk.counts_wrong && !has_context(hunk, &place, view.lines.len()) => {
                 Err(Refusal::new(
                     Code::Ambiguous,
                     "lines may be missing between the new lines and the only context they have",
@@ -205,6 +210,14 @@ fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<
     Err(Refusal::new(Code::Ambiguous, format!("the lines stand in {} places or more", found.len()))
         .expected(nearest::wanted(hunk))
         .found(places))
+}
+
+/// Tells whether all new lines stand between context, or at an end of the file.
+fn has_context(hunk: &Hunk, place: &Placement, n_lines: usize) -> bool {
+    let open = |line: Option<&Line>| line.is_some_and(|line| line.kind == Kind::Add);
+    let last = place.kept.iter().chain(&place.dropped).max();
+    (!open(hunk.lines.first()) || place.start == 0)
+        && (!open(hunk.lines.last()) || last.is_none_or(|last| last + 1 == n_lines))
 }
 
 /// Decides when a stated line may break a tie: a slip of a few lines, and the next candidate far off.

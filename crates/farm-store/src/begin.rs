@@ -80,7 +80,7 @@ async fn decide(tx: &mut Tx, begin: Begin, now_ms: u64) -> Result<Began> {
     }
     let row = match row.state {
         TaskState::Done => return done(tx, id).await,
-        TaskState::Running if row.lease_until_ms > now_ms => return same_run(tx, &begin, row).await,
+        TaskState::Running if row.lease_until_ms > now_ms => return same_run(tx, &begin, row, now_ms).await,
         TaskState::Running if row.runs >= tx.options.max_runs => return Ok(Began::Held),
         TaskState::Running => {
             run::expire(tx, &row, now_ms).await?;
@@ -113,11 +113,15 @@ async fn done(tx: &mut Tx, id: &TaskId) -> Result<Began> {
     Ok(Began::Done { result: get(&row, "bytes")? })
 }
 
-/// A lost answer is given again, so that no worker is held up by itself.
-async fn same_run(tx: &mut Tx, begin: &Begin, row: TaskRow) -> Result<Began> {
+/// A lost answer is given again, so that no worker is held up by itself. The lease begins anew with it, since the worker
+/// counts it from the moment of this call.
+async fn same_run(tx: &mut Tx, begin: &Begin, row: TaskRow, now_ms: u64) -> Result<Began> {
     let same = row.begin_request == begin.request_id && row.worker == begin.worker;
     match (&begin.repository, row.base.clone()) {
-        (Some(repository), Some(base)) if same => run_of(tx, begin, &row, repository, &base).await,
+        (Some(repository), Some(base)) if same => {
+            run::renew(tx, &row, now_ms).await?;
+            run_of(tx, begin, &row, repository, &base).await
+        }
         _ => Ok(Began::Held),
     }
 }

@@ -56,22 +56,19 @@ impl Store {
                 let remaining = budget::minus(row.budget, row.charged);
                 let wanted = budget::plus(spent, begin::slice(row.budget, tx.options.max_runs));
                 let grant = budget::most(row.grant, budget::least(wanted, remaining));
-                let lease_ms = tx.options.lease_ms;
                 tx.run(
                     sqlx::query(
-                        "UPDATE tasks SET lease_until_ms = $2, grant_tokens = $3, grant_cost = $4,
-                                          spent_tokens = $5, spent_cost = $6
+                        "UPDATE tasks SET grant_tokens = $2, grant_cost = $3, spent_tokens = $4, spent_cost = $5
                          WHERE id = $1",
                     )
                     .bind(row.id.as_str())
-                    .bind(int(now_ms.saturating_add(lease_ms)))
                     .bind(int(grant.tokens))
                     .bind(int(grant.cost_micro_usd))
                     .bind(int(spent.tokens))
                     .bind(int(spent.cost_micro_usd)),
                 )
                 .await?;
-                lease::keep_all(tx, &row.id, row.token, now_ms).await?;
+                let lease_ms = renew(tx, &row, now_ms).await?;
                 Ok(Beat::Renewed { lease_ms, grant })
             })
         })
@@ -179,6 +176,15 @@ pub(crate) async fn authorize(
         return lost(format!("task {}: the lease ended at {}", run.task, row.lease_until_ms));
     }
     Ok(Ok(row))
+}
+
+/// Makes a run's lease, and those on its files, last from now on; answers how long.
+pub(crate) async fn renew(tx: &mut Tx, row: &TaskRow, now_ms: u64) -> Result<u64> {
+    let lease_ms = tx.options.lease_ms;
+    let statement = sqlx::query("UPDATE tasks SET lease_until_ms = $2 WHERE id = $1");
+    tx.run(statement.bind(row.id.as_str()).bind(int(now_ms.saturating_add(lease_ms)))).await?;
+    lease::keep_all(tx, &row.id, row.token, now_ms).await?;
+    Ok(lease_ms)
 }
 
 /// Ends a run whose lease ran out, if another is left; its whole grant stays charged (I9).

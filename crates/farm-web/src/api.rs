@@ -2,7 +2,7 @@
 
 pub mod error;
 
-mod extract;
+pub(crate) mod extract;
 
 mod changes;
 
@@ -86,7 +86,26 @@ fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
 }
 
 /// `before` of the next page: there is one if this page is full.
-fn next_before(seqs: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator, limit: u32) -> Option<u64> {
+pub(crate) fn next_before(
+    seqs: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator,
+    limit: u32,
+) -> Option<u64> {
     let is_full = seqs.len() >= limit as usize;
     seqs.last().filter(|_| is_full)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let description: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<String> = description["paths"].as_object().unwrap().keys().cloned().collect();
+        let routes: BTreeSet<String> =
+            routes().into_iter().map(|(path, _)| path.replace("{*", "{")).collect();
+        assert_eq!(described, routes);
+    }
 }

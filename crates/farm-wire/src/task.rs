@@ -248,6 +248,7 @@ pub(crate) fn checks_from_wire(wire: v1::Checks) -> Result<Vec<Check>, BadField>
                 argv: check.argv,
                 timeout_s: Some(check.timeout_seconds).filter(|seconds| *seconds > 0),
                 junit: Some(check.junit).filter(|path| !path.is_empty()),
+                files: check.files,
             })
         })
         .collect()
@@ -261,6 +262,7 @@ pub(crate) fn checks_to_wire(checks: &[Check]) -> v1::Checks {
         expect: check.expect.name().to_owned(),
         timeout_seconds: check.timeout_s.unwrap_or_default(),
         junit: check.junit.clone().unwrap_or_default(),
+        files: check.files.clone(),
     });
     v1::Checks { checks: checks.collect() }
 }
@@ -336,6 +338,7 @@ mod tests {
                 expect: Expectation::FailThenPass,
                 timeout_s: Some(7),
                 junit: Some("out.xml".into()),
+                files: vec!["*.py".into()],
             }]),
             scope: vec!["src/**".into()],
             risk: Risk::High,

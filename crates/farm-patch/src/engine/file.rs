@@ -204,6 +204,9 @@ struct Edited {
     all_already: bool,
 }
 
+/// How far back a hunk may be repeated word for word and still count once.
+const RECENT: usize = 8;
+
 /// Places all hunks in the base; those that speak of what an earlier one wrote are placed in the result.
 fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Result<Edited, Refusal> {
     let view = View::new(base);
@@ -212,12 +215,7 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
     let mut placed = Vec::new();
     let mut all_already = true;
     for (idx, hunk) in hunks.iter().enumerate() {
-        if hunks[..idx]
-            .iter()
-            .rev()
-            .take(8)
-            .any(|earlier| Hunk { number: hunk.number, ..earlier.clone() } == *hunk)
-        {
+        if hunks[..idx].iter().rev().take(RECENT).any(|earlier| earlier.says_the_same(hunk)) {
             continue;
         }
         match ladder::place(hunk, &view, budget) {
@@ -231,6 +229,16 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
             Err(refusal) if refusal.code == Code::NoMatch && hunks.len() > 1 => late.push((hunk, refusal)),
             Err(refusal) => return Err(refusal.hunk(hunk.number)),
         }
+    }
+    let is_done = |placed: &Placed| placed.tier == Tier::Already;
+    if let Some((idx, _)) =
+        places.iter().find(|(idx, _)| !hunks[*idx].is_telling()).filter(|_| placed.iter().any(is_done))
+    {
+        return Err(Refusal::new(
+            Code::Ambiguous,
+            "another edit of the file is applied already, and this one may be too",
+        )
+        .hunk(hunks[*idx].number));
     }
     let mut content = loop {
         let only: Vec<Placement> = places.iter().map(|(_, place)| place.clone()).collect();

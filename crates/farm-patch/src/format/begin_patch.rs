@@ -113,23 +113,23 @@ fn new_file(lines: &Lines, body: std::ops::Range<usize>, path: &str) -> Result<N
 fn hunks(lines: &Lines, body: std::ops::Range<usize>, path: &str) -> Result<Vec<Hunk>, Refusal> {
     let mut hunks: Vec<Hunk> = Vec::new();
     let mut hunk = Hunk { number: 1, ..Hunk::default() };
-    let finish = |hunk: &mut Hunk, hunks: &mut Vec<Hunk>| {
-        while hunk.lines.last().is_some_and(|line| line.kind == Kind::Keep && line.text.is_empty()) {
-            hunk.lines.pop();
-        }
+    let finish = |end: usize, hunk: &mut Hunk, hunks: &mut Vec<Hunk>| {
+        // Empty lines at the end part the hunk from what follows.
+        let n_empty = (0..end).rev().take_while(|at| lines.get(*at).is_empty()).count();
+        hunk.lines.truncate(hunk.lines.len().saturating_sub(n_empty));
         if !hunk.lines.is_empty() {
             hunks.push(std::mem::take(hunk));
         }
         hunk.number = hunks.len() + 1;
     };
+    let end = body.end;
     for at in body {
         let line = lines.get(at);
         if is_mark(line, "*** End of File") {
             hunk.at_end = true;
         } else if is_hunk_header(line) {
             if !hunk.lines.is_empty() {
-                finish(&mut hunk, &mut hunks);
-                hunk.anchors.clear();
+                finish(at, &mut hunk, &mut hunks);
             }
             let anchor = line.trim_matches(|c: char| c == '@' || c.is_whitespace());
             if anchor.contains(char::is_alphabetic) && !anchor.starts_with('-') {
@@ -147,6 +147,6 @@ fn hunks(lines: &Lines, body: std::ops::Range<usize>, path: &str) -> Result<Vec<
     if !hunk.anchors.is_empty() && hunk.lines.is_empty() {
         return Err(Refusal::new(Code::Malformed, "a hunk has no lines").file(path).hunk(hunk.number));
     }
-    finish(&mut hunk, &mut hunks);
+    finish(end, &mut hunk, &mut hunks);
     Ok(hunks)
 }

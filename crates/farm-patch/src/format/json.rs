@@ -129,9 +129,9 @@ fn answer(node: &Node) -> Result<Vec<FileEdit>, Refusal> {
             _ => return Err(malformed("a list of edits is no list")),
         }
     }
-    let own = node.text(&["newContent", "new_content"]).is_some()
-        || edits.is_empty() && is_edit(node) && node.text(DIFF).is_none();
-    if own {
+    if let Some(content) = node.text(&["newContent", "new_content"]) {
+        edits.push(write(content, path));
+    } else if edits.is_empty() && is_edit(node) && node.text(DIFF).is_none() {
         edits.extend(edit(node, None)?);
     }
     if edits.is_empty() {

@@ -25,7 +25,9 @@ pub(crate) fn read(lines: &Lines, fence: usize) -> Result<(FileEdit, usize), Ref
         return fail(Code::Truncated, "the fence of a file is not closed");
     };
     let inner = |at: usize| fence_mark(lines.get(at));
-    let nested = (fence + 1..close).any(|at| inner(at).is_some_and(|(_, _, info)| !info.is_empty()));
+    let length = inner(fence).map_or(0, |(_, length, _)| length);
+    let nested = (fence + 1..close)
+        .any(|at| inner(at).is_some_and(|(_, at_least, info)| at_least >= length && !info.is_empty()));
     let is_document = [".md", ".markdown", ".mdx", ".rst"].iter().any(|suffix| path.ends_with(suffix));
     let more_follow = is_document && (close + 1..lines.len()).any(|at| inner(at).is_some());
     if nested || more_follow && names_file_after(lines, close).is_none() {

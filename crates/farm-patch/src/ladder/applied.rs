@@ -61,6 +61,12 @@ impl Afterimages {
         if self.telling { &self.places } else { &[] }
     }
 
+    /// Gives the place at the end of the file, for a hunk that says it stands there.
+    pub(super) fn at_stated_end(&self, hunk: &Hunk, view: &View) -> Option<usize> {
+        let start = view.lines.len().checked_sub(hunk.after().count()).filter(|_| hunk.at_end)?;
+        self.telling().contains(&start).then_some(start)
+    }
+
     /// Accepts an exact place unless the file also reads, just there, as if the hunk had been applied.
     pub(super) fn settle_exact(
         &self,

@@ -66,7 +66,7 @@ fn roles(hunk: &Hunk, before: &[&Line], keys: &[Key]) -> Option<Vec<Role>> {
         .zip(keys)
         .map(|(line, key)| if line.kind == Kind::Keep && key.is_none() { Role::New } else { Role::Old })
         .collect();
-    if !states_change || !roles.contains(&Role::New) {
+    if hunk.sure_context || !states_change || !roles.contains(&Role::New) {
         return None;
     }
     // A weak line that touches a new one, perhaps over other weak ones, may be new as well.

@@ -73,25 +73,26 @@ fn may_be_skipped(line: &str) -> bool {
 
 /// Refuses a place where skipped lines stand at a change in such a way that it could mean two things.
 fn unequivocal(hunk: &Hunk, spots: &[Spot]) -> bool {
-    let mut next = 0;
-    let mut above: Option<(Kind, usize)> = None;
-    for (idx, line) in hunk.lines.iter().enumerate().filter(|(_, line)| line.kind != Kind::Add) {
-        let Some(Spot::At(at)) = spots.get(next).copied() else {
+    let mut above: Option<(&Line, usize)> = None;
+    let is_like_skipped = |line: &Line| line.kind == Kind::Drop && may_be_skipped(&line.text);
+    let old_lines = hunk.lines.iter().enumerate().filter(|(_, line)| line.kind != Kind::Add);
+    for ((idx, line), spot) in old_lines.zip(spots) {
+        let Spot::At(at) = *spot else {
             return false;
         };
-        next += 1;
-        if let Some((kind, line_above)) = above
+        if let Some((other, line_above)) = above
             && at > line_above + 1
         {
             // Are skipped lines between two dropped ones dropped too? Do new lines stand above or below them?
             let n_added = hunk.lines[..idx].iter().rev().take_while(|line| line.kind == Kind::Add).count();
             let in_place =
-                kind == Kind::Drop && line.kind == Kind::Keep && replaces(&hunk.lines[..idx], n_added);
-            if kind == Kind::Drop && line.kind == Kind::Drop || n_added > 0 && !in_place {
+                other.kind == Kind::Drop && line.kind == Kind::Keep && replaces(&hunk.lines[..idx], n_added);
+            let both_drop = other.kind == Kind::Drop && line.kind == Kind::Drop;
+            if both_drop || is_like_skipped(other) || is_like_skipped(line) || n_added > 0 && !in_place {
                 return false;
             }
         }
-        above = Some((line.kind, at));
+        above = Some((line, at));
     }
     true
 }

@@ -39,6 +39,7 @@ async fn the_same_request_of_the_same_worker_gets_the_same_run() {
     let new = task("t1");
     let first = farm.begin(&new, "r1", T0).await;
     assert_eq!(farm.begin(&new, "r1", T0 + 5).await, first);
+    assert_eq!(farm.view("t1").await.lease_until_ms, T0 + 5 + LEASE, "the worker counts from its last call");
     assert_eq!(farm.begin(&new, "r2", T0 + 5).await, Began::Held);
     let mut other_worker = begin(&new, "r1");
     other_worker.worker = "w2".into();

@@ -158,6 +158,7 @@ impl Model {
             State::Running { until, request: first } if until > self.now && first == request => {
                 let Began::Run(run) = began else { panic!("task {i}: {began:?}") };
                 assert_eq!(Some(&run.token), self.rows[i].runs.last().map(|run| &run.token));
+                self.extend(i);
             }
             State::Running { .. } => assert_eq!(began, Began::Held, "task {i}"),
             State::Queued { due } => {
@@ -197,11 +198,17 @@ impl Model {
         let beat = self.farm.store.heartbeat(&run_ref(&run), nothing(), self.now).await.unwrap();
         let live = has_it && !self.is_expired(i);
         assert_eq!(matches!(beat, Beat::Renewed { .. }), live, "task {i}: {beat:?}");
-        if live && let State::Running { until, .. } = &mut self.rows[i].state {
-            *until = self.now + LEASE_MS;
-            let until = *until;
-            self.leases.values_mut().filter(|(holder, _)| *holder == i).for_each(|lease| lease.1 = until);
+        if live {
+            self.extend(i);
         }
+    }
+
+    fn extend(&mut self, i: usize) {
+        let end = self.now + LEASE_MS;
+        if let State::Running { until, .. } = &mut self.rows[i].state {
+            *until = end;
+        }
+        self.leases.values_mut().filter(|(holder, _)| *holder == i).for_each(|lease| lease.1 = end);
     }
 
     async fn prepare(&mut self, i: usize, which: Which) {

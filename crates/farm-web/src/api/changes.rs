@@ -8,7 +8,7 @@ use farm_control::control::Control;
 use farm_core::id::{ChangeId, RepoName};
 use farm_core::state::ChangeState;
 use farm_core::task::ChangeRequest;
-use farm_store::{ChangeFilter, ChangeView, Page, TaskFilter};
+use farm_store::{ChangeFilter, Page, TaskFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::api::error::ApiError;
@@ -68,8 +68,8 @@ pub(super) async fn show(
 
 /// The patch of the whole change, as it was put together last.
 pub(super) async fn diff(State(app): State<App>, Id(id): Id<ChangeId>) -> Result<Response, ApiError> {
-    let view = find(&app.control, &id).await?;
-    let commits = diff::of_change(&view).ok_or_else(|| {
+    let change = detail(&app.control, &id).await?;
+    let commits = diff::of_change(&change).ok_or_else(|| {
         ApiError::new(StatusCode::NOT_FOUND, "no_diff", format!("nothing of change {id} is integrated yet"))
     })?;
     Ok(diff::read(&app.control, commits).await?.into_response())
@@ -84,13 +84,10 @@ pub(super) async fn cancel(
     Ok(Json(Cancelled { tasks: tasks as u64 }))
 }
 
-async fn find(control: &Control, id: &ChangeId) -> Result<ChangeView, ApiError> {
-    control.store.change(id).await?.ok_or_else(|| ApiError::unknown("change", id.as_str()))
-}
-
 /// A change with its newest tasks.
 pub(crate) async fn detail(control: &Control, id: &ChangeId) -> Result<ChangeDetail, ApiError> {
-    let view = find(control, id).await?;
+    let view = control.store.change(id).await?;
+    let view = view.ok_or_else(|| ApiError::unknown("change", id.as_str()))?;
     let filter = TaskFilter { change: Some(id.clone()), ..TaskFilter::default() };
     let tasks = control.store.tasks(&filter, Page::first(MAX_LIMIT)).await?;
     Ok(ChangeDetail {

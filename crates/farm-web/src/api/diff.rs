@@ -7,10 +7,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use farm_control::control::{Control, ControlError};
 use farm_core::id::{Oid, RepoName};
-use farm_store::ChangeView;
 
 use crate::api::error::ApiError;
-use crate::view::TaskDetail;
+use crate::view::{ChangeDetail, TaskDetail};
 
 /// More is cut: nobody reads it in a page.
 const MAX_BYTES: usize = 1 << 20;
@@ -46,13 +45,13 @@ pub(crate) fn of_task(task: &TaskDetail) -> Option<Commits> {
 }
 
 /// The patch of a change that was put together.
-pub(crate) fn of_change(change: &ChangeView) -> Option<Commits> {
+pub(crate) fn of_change(change: &ChangeDetail) -> Option<Commits> {
     let integration = change.integration.as_ref()?;
     Some(Commits {
-        repository: change.repository.clone(),
+        repository: change.summary.repository.clone(),
         base: integration.base.clone(),
         commit: integration.commit.clone(),
-        branch: change.id.branch(),
+        branch: change.branch.clone(),
     })
 }
 

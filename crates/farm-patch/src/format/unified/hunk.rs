@@ -216,10 +216,10 @@ fn by_shape(lines: &Lines, start: usize) -> (Body, usize) {
         body.take(raw);
         at += 1;
     }
-    // Blank lines at the end part the hunk from what follows.
-    while body.lines.last().is_some_and(|line| line.kind == Kind::Keep && line.text.is_empty()) {
-        body.lines.pop();
-    }
+    // Empty lines at the end part the hunk from what follows.
+    let n_empty =
+        (start..at).rev().take_while(|line| lines.get(*line).trim_end_matches('\r').is_empty()).count();
+    body.lines.truncate(body.lines.len().saturating_sub(n_empty));
     (body, at)
 }
 

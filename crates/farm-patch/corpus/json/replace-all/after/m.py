@@ -1,0 +1,3 @@
+bar(bar)
+x
+bar

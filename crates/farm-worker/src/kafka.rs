@@ -1,0 +1,139 @@
+//! The worker's two ends of Kafka: tasks come from one topic, results and dead letters go to two others.
+
+use async_trait::async_trait;
+use farm_core::id::TaskId;
+use farm_core::port::{Delivery, NotPublished, ResultSink, SourceFailed, TaskSource};
+use farm_core::service::{RawRecord, Rejected};
+use farm_core::topics::Topics;
+use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, Record};
+use farm_wire::record::TYPE_HEADER;
+
+/// Reads the task topic.
+pub struct KafkaSource {
+    consumer: Consumer,
+}
+
+impl KafkaSource {
+    /// Over a consumer of the task topic.
+    pub fn new(consumer: Consumer) -> Self {
+        Self { consumer }
+    }
+
+    /// Whether it has partitions, or at least is in the group.
+    pub fn assigned(&self) -> bool {
+        self.consumer.assigned()
+    }
+
+    /// Commits what was accepted and leaves the group.
+    pub async fn close(self) {
+        self.consumer.close().await;
+    }
+}
+
+#[async_trait]
+impl TaskSource for KafkaSource {
+    async fn next(&self) -> Result<Delivery, SourceFailed> {
+        loop {
+            match self.consumer.recv().await {
+                Ok(record) => return Ok(delivery(record)),
+                Err(error @ (KafkaError::Fatal { .. } | KafkaError::Closed)) => {
+                    return Err(SourceFailed { detail: error.to_string() });
+                }
+                Err(error) => tracing::warn!(%error, "kafka does not give records; still asking"),
+            }
+        }
+    }
+
+    fn accept(&self, delivery: &Delivery) {
+        // The consumer looks at where a record stood, and at nothing else.
+        self.consumer.commit(&Record {
+            topic: delivery.topic.clone(),
+            partition: delivery.partition,
+            offset: delivery.offset,
+            timestamp_ms: 0,
+            key: None,
+            headers: Vec::new(),
+            payload: None,
+        });
+    }
+}
+
+fn delivery(record: Record) -> Delivery {
+    let kind = record.headers.iter().find(|(name, _)| name == TYPE_HEADER);
+    Delivery {
+        topic: record.topic,
+        partition: record.partition,
+        offset: record.offset,
+        key: record.key,
+        record: RawRecord {
+            kind: kind.map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
+            payload: record.payload.unwrap_or_default(),
+        },
+        headers: record.headers,
+    }
+}
+
+/// Publishes results and dead letters.
+pub struct KafkaSink {
+    producer: Producer,
+    topics: Topics,
+    max_record_bytes: usize,
+}
+
+impl KafkaSink {
+    /// Over a producer; a dead letter larger than `max_record_bytes` is cut, and says so.
+    pub fn new(producer: Producer, topics: Topics, max_record_bytes: usize) -> Self {
+        Self { producer, topics, max_record_bytes }
+    }
+
+    /// Waits until everything is sent, or the time is over.
+    pub async fn flush(&self, limit: std::time::Duration) {
+        if let Err(error) = self.producer.flush(limit).await {
+            tracing::warn!(%error, "kafka took not everything before the end; the sweep publishes it again");
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), NotPublished> {
+        let topic = outgoing.topic.clone();
+        let sent = self.producer.send(outgoing).await;
+        sent.map(drop).map_err(|error| NotPublished { topic, detail: error.to_string() })
+    }
+}
+
+#[async_trait]
+impl ResultSink for KafkaSink {
+    async fn result(&self, task: &TaskId, result: &[u8]) -> Result<(), NotPublished> {
+        self.send(Outgoing {
+            topic: self.topics.commit_results.clone(),
+            key: Some(task.as_str().as_bytes().to_vec()),
+            headers: vec![(TYPE_HEADER.to_owned(), b"result".to_vec())],
+            payload: Some(result.to_vec()),
+            partition: None,
+        })
+        .await
+    }
+
+    async fn dead_letter(&self, delivery: &Delivery, rejected: &Rejected) -> Result<(), NotPublished> {
+        let mut headers: Vec<(String, Vec<u8>)> =
+            delivery.headers.iter().filter(|(name, _)| !name.starts_with("pf-dlq-")).cloned().collect();
+        let mut payload = rejected.payload.clone();
+        let room = self.max_record_bytes.saturating_sub(4096);
+        let mut say =
+            |name: &str, value: String| headers.push((format!("pf-dlq-{name}"), value.into_bytes()));
+        say("reason", rejected.reason.code().to_owned());
+        say("detail", rejected.detail.chars().take(1024).collect());
+        say("position", format!("{}/{}/{}", delivery.topic, delivery.partition, delivery.offset));
+        if payload.len() > room {
+            say("cut-from-bytes", payload.len().to_string());
+            payload.truncate(room);
+        }
+        self.send(Outgoing {
+            topic: self.topics.dead_letters.clone(),
+            key: delivery.key.clone().filter(|key| key.len() <= 1024),
+            headers,
+            payload: Some(payload),
+            partition: None,
+        })
+        .await
+    }
+}
