@@ -7,10 +7,10 @@
 //!
 //! Time comes in as `now_ms` (Unix milliseconds); randomness is used once, for the store's id.
 //!
-//! Read in this order: [`store`] (open, close), [`writer`] (group commit, and the transaction that operations see),
-//! [`accept`] and [`change`] (what becomes a row), [`begin`], [`run`], [`prepare`], [`complete`] (the life of a task),
-//! [`finish`] (the one way to end it), [`dispatch`] and [`sweep`] (what control does all the time), [`lease`], [`read`] and
-//! [`journal`] (the ledger).
+//! Read in this order: `store` (open, close), `writer` (group commit, and the transaction that operations see), `accept` and
+//! `change` (what becomes a row), `begin`, `run`, `prepare`, `complete` (the life of a task), `finish` (the one way to end
+//! it), `person` (cancel, retry), `dispatch` and `sweep` (what control does all the time), `lease`, `repository`, `read` and
+//! `journal` (the ledger). The tables are in `migrations/`.
 
 mod accept;
 mod begin;
