@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use farm_control::control::Control;
 use farm_core::id::{ChangeId, RepoName};
-use farm_core::state::ChangeState;
+use farm_core::state::{ChangeState, TaskState};
 use farm_core::task::ChangeRequest;
 use farm_store::{ChangeFilter, Page, TaskFilter};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ use crate::view::{Cancelled, ChangeDetail, ChangeSummary, Changes, TaskSummary};
 
 /// Who does what comes over the API.
 pub(super) const ACTOR: &str = "api";
+
+/// Of how many running tasks the last step is told: each takes reading its timeline.
+const MAX_STEPS: usize = 64;
 
 /// The answer to a request for a change.
 #[derive(Serialize)]
@@ -89,13 +92,17 @@ pub(crate) async fn detail(control: &Control, id: &ChangeId) -> Result<ChangeDet
     let view = control.store.change(id).await?;
     let view = view.ok_or_else(|| ApiError::unknown("change", id.as_str()))?;
     let filter = TaskFilter { change: Some(id.clone()), ..TaskFilter::default() };
-    let tasks = control.store.tasks(&filter, Page::first(MAX_LIMIT)).await?;
+    let views = control.store.tasks(&filter, Page::first(MAX_LIMIT)).await?;
+    let mut tasks: Vec<TaskSummary> = views.iter().map(TaskSummary::from).collect();
+    for task in tasks.iter_mut().filter(|task| task.state == TaskState::Running).take(MAX_STEPS) {
+        task.step = control.store.steps(&task.id, 0).await?.pop().map(|last| last.step.summary);
+    }
     Ok(ChangeDetail {
         summary: ChangeSummary::from(&view),
         branch: id.branch(),
         notes: view.notes,
         integration: view.integration,
-        tasks: tasks.iter().map(TaskSummary::from).collect(),
-        tasks_next_before: next_before(tasks.iter().map(|task| task.seq), MAX_LIMIT),
+        tasks,
+        tasks_next_before: next_before(views.iter().map(|view| view.seq), MAX_LIMIT),
     })
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use farm_control::control::{Control, ControlError};
 use farm_core::id::{Oid, RepoName};
 
+use crate::api::blocking;
 use crate::api::error::ApiError;
 use crate::view::{ChangeDetail, TaskDetail};
 
@@ -68,18 +69,14 @@ async fn compare(control: &Control, commits: Commits) -> Result<Patch, ApiError>
     let Commits { repository, base, commit, branch } = commits;
     let repository = control.repository(&repository).await?;
     let mirror = control.mirror(&repository).await?;
-    let missing = |error| ApiError::from(ControlError::Git(error));
-    mirror.ensure_commit(&base, Some(&repository.target)).await.map_err(missing)?;
-    mirror.ensure_commit(&commit, Some(&branch)).await.map_err(missing)?;
+    mirror.ensure_commit(&base, Some(&repository.target)).await.map_err(ControlError::Git)?;
+    mirror.ensure_commit(&commit, Some(&branch)).await.map_err(ControlError::Git)?;
     let objects = mirror.objects();
-    let comparing = tokio::task::spawn_blocking(move || {
+    let diff = blocking(move || {
         let delta = objects.delta(&objects.tree_of(&base)?, &objects.tree_of(&commit)?)?;
         objects.unified_diff(&delta, MAX_BYTES)
-    });
-    let compared = comparing
-        .await
-        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))?;
-    let diff = compared.map_err(missing)?;
+    })
+    .await?;
     Ok(Patch { text: diff.text, is_cut: diff.truncated })
 }
 

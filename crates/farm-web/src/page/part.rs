@@ -86,7 +86,7 @@ pub(super) fn task_table(out: &mut Html, tasks: &[TaskSummary]) {
         return;
     }
     out.raw(
-        r#"<div class="wide" tabindex="0" role="region" aria-label="Tasks"><table><thead><tr><th>Task<th>Result<th>Goal<th>Why<th>Attempts<th>Worker<th>Time<th>Branch</thead><tbody>"#,
+        r#"<div class="wide" tabindex="0" role="region" aria-label="Tasks"><table><thead><tr><th>Task<th>Result<th>Goal<th>What happened<th>Attempts<th>Worker<th>Time<th>Branch</thead><tbody>"#,
     );
     for task in tasks {
         put!(out; r#"<tr><td><a href="/tasks/"# (task.id) r#"">"# (task.id) "</a><td>");
@@ -99,7 +99,7 @@ pub(super) fn task_table(out: &mut Html, tasks: &[TaskSummary]) {
             (Some(reason), None) if task.status != Some(Status::Success) => {
                 put!(out; "<code>" (reason.code) "</code>");
             }
-            _ => {}
+            _ => out.text(task.step.as_deref().unwrap_or_default()),
         }
         out.raw("<td>");
         if let Some(attempts) = task.attempts {

@@ -66,6 +66,7 @@ async fn a_task_is_followed_from_its_queue_to_its_patch() {
     let after = farm.found(&format!("/api/v1/tasks/t1/steps?after={}", steps[0]["n"])).await;
     assert_eq!(after["steps"].as_array().unwrap()[..], steps[1..]);
     assert_eq!(ids(&farm.found("/api/v1/tasks?state=running").await["tasks"]), ["t1"]);
+    assert_eq!(farm.found("/api/v1/changes/c-t1").await["tasks"][0]["step"], "asked the model two");
 
     let commit = farm.succeed(&run, "a\nb\n").await;
     let task: TaskDetail = serde_json::from_value(farm.found("/api/v1/tasks/t1").await).unwrap();
@@ -162,6 +163,32 @@ async fn repositories_are_registered_only_if_they_can_be_read() {
     let mut policy = farm.repository_body("r", "main");
     policy["policy"] = json!({ "write": ["["] });
     assert_eq!(farm.post("/api/v1/repositories", &policy).await.1["code"], "refused");
+    refuse_pushes(&farm);
+    let (status, answer) = farm.post("/api/v1/repositories", &farm.repository_body("r", "main")).await;
+    assert_eq!((status.as_u16(), answer["code"].as_str()), (422, Some("repository_unwritable")), "{answer}");
+    assert_eq!(farm.found("/api/v1/repositories").await["repositories"].as_array().unwrap().len(), 1);
+}
+
+/// As a host does that lets a credential only read.
+fn refuse_pushes(farm: &Farm) {
+    let hook = farm.folder.path().join("greet.git/hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn a_repository_is_registered_once_it_was_read_and_pushed_to() {
+    let farm = Farm::with_repository().await;
+    let branches = std::fs::read_dir(farm.folder.path().join("greet.git/refs/heads/agt"));
+    assert!(branches.map_or(0, Iterator::count) == 0, "the probe is gone");
+    let ledger = farm.found("/api/v1/ledger?after=1").await;
+    let body: Value = serde_json::from_str(ledger["entries"][0]["body"].as_str().unwrap()).unwrap();
+    assert!(
+        body["probe"].as_str().unwrap().starts_with("agt/probe-"),
+        "the push stands in the ledger: {body}"
+    );
+
     let slashed = farm.repository_body("team/greet", "main");
     assert_eq!(farm.post("/api/v1/repositories", &slashed).await.0, StatusCode::CREATED);
     for path in ["team/greet", "greet"] {
@@ -187,10 +214,7 @@ async fn the_farm_is_seen_as_a_whole() {
         (&json!("worker-1"), &json!(1))
     );
 
-    let keys = vec!["README.md".to_owned()];
-    let keys = keys.iter().map(|path| farm_core::lease::LeaseKey::file(run.repository.name.clone(), path));
-    let (holder, now) = (id("t1"), farm.control.now_ms());
-    farm.control.store.reserve(&holder, keys.collect(), 60_000, now).await.unwrap();
+    farm.reserve(&run, "README.md").await;
     let leases = farm.found("/api/v1/leases").await;
     assert_eq!(
         (&leases["leases"][0]["path"], &leases["leases"][0]["holder"]),

@@ -1,5 +1,7 @@
 //! The API, the page and the health port over real HTTP, before a real control: SQLite, git, and a Kafka that is never asked.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
+
 mod access;
 mod api;
 mod events;

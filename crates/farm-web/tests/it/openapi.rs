@@ -90,8 +90,7 @@ async fn answers_have_the_described_form() {
     farm.submit("t1", "g").await;
     let run = farm.begin("t1").await;
     farm.report(&run, "detail").await;
-    let keys = vec![farm_core::lease::LeaseKey::file(run.repository.name.clone(), "README.md")];
-    farm.control.store.reserve(&run.task.id, keys, 60_000, farm.control.now_ms()).await.unwrap();
+    farm.reserve(&run, "README.md").await;
     farm.submit("t2", "g").await;
     let leases = farm.found("/api/v1/leases").await;
     farm.succeed(&run, "x\n").await;

@@ -23,7 +23,7 @@ use farm_git::credentials::Credentials;
 use farm_git::mirror::Mirrors;
 use farm_git::objects::{CommitSpec, Content, FileWrite, NewFile};
 use farm_kafka::{Producer, Settings as Kafka};
-use farm_store::{Options, Store};
+use farm_store::{Options, Reserved, Store};
 use farm_wire::{Message, record, v1};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ impl Farm {
             mirrors: Mirrors::open(folder.path().join("mirrors"), git).unwrap(),
             credentials: Credentials::new([]),
             model: None,
+            tips: Default::default(),
             publisher: Publisher::new(
                 Producer::start(Kafka::new("127.0.0.1:1")).unwrap(),
                 Topics::with_prefix("t."),
@@ -164,6 +165,15 @@ impl Farm {
             detail: detail.to_owned(),
         };
         self.control.store.report(&run_ref(run), vec![step]).await.unwrap();
+    }
+
+    /// Takes a lease on a file for a task that runs.
+    pub(crate) async fn reserve(&self, run: &Run, path: &str) {
+        let (store, now) = (&self.control.store, self.control.now_ms());
+        let paths = vec![path.to_owned()];
+        let reserved =
+            store.reserve("reserve", &run.repository.name, paths, &run.task.id, now).await.unwrap();
+        assert!(matches!(reserved, Reserved::Given(_)), "{reserved:?}");
     }
 
     /// Pushes a commit that adds `notes.txt` with this content, and completes.
