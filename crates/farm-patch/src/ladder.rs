@@ -18,8 +18,9 @@ use crate::edit::{EndNewline, Hunk, Kind, Line};
 use crate::index::{Budget, View};
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
-use crate::text::Ending;
+use crate::text::{Ending, is_weak};
 use applied::Afterimages;
+use fit::Spot;
 
 /// A place for a hunk, and the lines of the file that it keeps, drops and adds there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
         return Ok(Verdict::Already(at));
     }
     if let Some(place) = hunk.stated.and_then(|stated| exact.iter().find(|place| place.start == stated)) {
-        return done.settle_exact(hunk, view, rated(hunk, place.clone()));
+        return done.settle_exact(hunk, view, rated(hunk, view, place.clone())?);
     }
     if let Some(stated) = hunk.stated
         && done.telling().contains(&stated)
@@ -86,6 +87,14 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     for tier in [Tier::TrailingSpace, Tier::LostSpace, Tier::Tabs, Tier::Indent, Tier::Punctuation] {
         let found = matches(hunk, &before, view, &by_distance, tier, budget)?;
         if let Some(place) = choose(hunk, view, found)? {
+            if tier >= Tier::Tabs && (hunk.counts_wrong || all_stand_elsewhere(&before, view, budget)?) {
+                return Err(Refusal::new(
+                    Code::Ambiguous,
+                    "the lines fit in one place only loosely, and may mean another",
+                )
+                .expected(nearest::wanted(hunk))
+                .found(vec![nearest::numbered(view, place.start)]));
+            }
             let verdict = done.settle_loose(hunk, view, place)?;
             if let Verdict::Placed(places) = &verdict {
                 let alike = Afterimages::find(hunk, view, tier, budget)?;
@@ -110,6 +119,30 @@ pub(crate) fn place_exactly(hunk: &Hunk, view: &View, budget: &Budget) -> Result
     choose(&Hunk { stated: None, ..hunk.clone() }, view, found)
 }
 
+/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
+fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
+    let same = |a: usize, b: usize| {
+        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
+    };
+    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
+    place.added.is_empty()
+        && place.dropped.iter().any(|&line| {
+            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
+        })
+}
+
+/// Tells whether each telling line of the hunk stands in the file as it is, so that they may mean another place than the loose one.
+fn all_stand_elsewhere(before: &[&Line], view: &View, budget: &Budget) -> Result<bool, Refusal> {
+    for line in before.iter().filter(|line| !is_weak(&line.text)) {
+        let alike = view.lines_like(view.key(&line.text));
+        budget.spend(alike.len())?;
+        if !alike.iter().any(|at| view.lines[*at as usize] == line.text) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn structural(
     hunk: &Hunk,
     before: &[&Line],
@@ -119,20 +152,45 @@ fn structural(
     if !applied::shows(hunk) {
         return Ok(None);
     }
-    let rungs = [forgotten::places, skipped::places];
-    for rung in rungs {
-        let found = rung(hunk, before, view, budget)?;
-        let inside = found.into_iter().filter(|place| anchors::allow(hunk, view, place.start)).collect();
-        if let Some(place) = choose(hunk, view, inside)? {
+    for (tier, rung) in [(Tier::ForgottenPlus, forgotten::layouts as Rung), (Tier::Skipped, skipped::layouts)]
+    {
+        if let Some(place) = laid_out(hunk, rung(hunk, before, view, budget)?, tier, view, budget)? {
             return Ok(Some(Verdict::Placed(vec![place])));
         }
     }
     if let Some(places) = elided::places(hunk, view, budget)? {
         return Ok(Some(Verdict::Placed(places)));
     }
-    let found = shortened::places(hunk, before, view, budget)?;
-    let inside = found.into_iter().filter(|place| anchors::allow(hunk, view, place.start)).collect();
-    Ok(choose(hunk, view, inside)?.map(|place| Verdict::Placed(vec![place])))
+    let layouts = shortened::layouts(hunk, before, view, budget)?;
+    Ok(laid_out(hunk, layouts, Tier::Shortened, view, budget)?.map(|place| Verdict::Placed(vec![place])))
+}
+
+/// A rung that says where each line of the hunk could stand.
+type Rung = fn(&Hunk, &[&Line], &View, &Budget) -> Result<Vec<Vec<Spot>>, Refusal>;
+
+/// Takes the only layout, unless the file also reads there as if the hunk had been applied in just that way.
+fn laid_out(
+    hunk: &Hunk,
+    layouts: Vec<Vec<Spot>>,
+    tier: Tier,
+    view: &View,
+    budget: &Budget,
+) -> Result<Option<Placement>, Refusal> {
+    let built = layouts.iter().map(|spots| fit::build(hunk, spots, tier));
+    let allowed: Vec<Placement> = built.filter(|place| anchors::allow(hunk, view, place.start)).collect();
+    let place = choose(hunk, view, allowed)?;
+    if let Some(place) = &place {
+        if drops_one_of_a_run(place, view) {
+            return Err(Refusal::new(Code::Ambiguous, "a removed line stands beside another like it")
+                .expected(nearest::wanted(hunk))
+                .found(vec![nearest::numbered(view, place.start)]));
+        }
+        for spots in &layouts {
+            let told = fit::resolved(hunk, spots);
+            Afterimages::find(&told, view, Tier::TrailingSpace, budget)?.settle_alike(&told, view, place)?;
+        }
+    }
+    Ok(place)
 }
 
 /// Places a hunk that names no line of the file: that is clear only in an empty file, or at a stated end.
@@ -186,24 +244,13 @@ fn matches(
 /// Takes the only place, or the one that the stated line points at clearly; refuses where several are left.
 fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<Placement>, Refusal> {
     if found.len() <= 1 {
-        return match found.pop() {
-            Some(place) if hunk.counts_wrong && !has_context(hunk, &place, view.lines.len()) => {
-                Err(Refusal::new(
-                    Code::Ambiguous,
-                    "lines may be missing between the new lines and the only context they have",
-                )
-                .expected(nearest::wanted(hunk))
-                .found(vec![nearest::numbered(view, place.start)])
-                .hint("repeat the lines of the file above and below the new ones"))
-            }
-            place => Ok(place.map(|place| rated(hunk, place))),
-        };
+        return found.pop().map(|place| rated(hunk, view, place)).transpose();
     }
     if let Some(stated) = hunk.stated {
         found.sort_by_key(|place| place.start.abs_diff(stated));
         let (first, second) = (found[0].start.abs_diff(stated), found[1].start.abs_diff(stated));
         if clearly_nearest(first, second) && !hunk.counts_wrong {
-            return Ok(Some(rated(hunk, found.swap_remove(0))));
+            return rated(hunk, view, found.swap_remove(0)).map(Some);
         }
     }
     let places = found.iter().map(|place| nearest::numbered(view, place.start)).collect();
@@ -212,9 +259,9 @@ fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<
         .found(places))
 }
 
-/// Tells whether all new lines stand between context, or at an end of the file.
+/// Tells whether all changes stand between context, or at an end of the file.
 fn has_context(hunk: &Hunk, place: &Placement, n_lines: usize) -> bool {
-    let open = |line: Option<&Line>| line.is_some_and(|line| line.kind == Kind::Add);
+    let open = |line: Option<&Line>| line.is_some_and(|line| line.kind != Kind::Keep);
     let last = place.kept.iter().chain(&place.dropped).max();
     (!open(hunk.lines.first()) || place.start == 0)
         && (!open(hunk.lines.last()) || last.is_none_or(|last| last + 1 == n_lines))
@@ -226,12 +273,22 @@ fn clearly_nearest(first: usize, second: usize) -> bool {
     first <= SLIP && second >= 20 && second >= 10 * first
 }
 
-fn rated(hunk: &Hunk, mut place: Placement) -> Placement {
+/// Gives the place with its final tier, unless wrong counts may hide lines that say where the new ones go.
+fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Placement, Refusal> {
+    if hunk.counts_wrong && !has_context(hunk, &place, view.lines.len()) {
+        return Err(Refusal::new(
+            Code::Ambiguous,
+            "lines may be missing between the new lines and the only context they have",
+        )
+        .expected(nearest::wanted(hunk))
+        .found(vec![nearest::numbered(view, place.start)])
+        .hint("repeat the lines of the file above and below the new ones"));
+    }
     if place.tier == Tier::Exact && hunk.stated.is_some_and(|stated| stated != place.start) {
         place.tier = Tier::Moved;
     }
     place.tier = floor(hunk, place.tier);
-    place
+    Ok(place)
 }
 
 /// Raises a tier by what the reader of the format had to forgive.

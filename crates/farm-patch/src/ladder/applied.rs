@@ -47,11 +47,15 @@ impl Afterimages {
         let telling = if adds {
             hunk.lines.iter().any(|line| line.kind == Kind::Add && !is_weak(&line.text))
         } else {
-            // A deletion leaves context only: believe it where both sides are told and one place is left.
+            // A deletion leaves context only: believe it where both sides are told, one place is left, and a line is gone.
             let told = |lines: &mut dyn Iterator<Item = &Line>| {
                 lines.take_while(|line| line.kind == Kind::Keep).any(|line| !is_weak(&line.text))
             };
-            places.len() == 1 && told(&mut hunk.lines.iter()) && told(&mut hunk.lines.iter().rev())
+            let gone = |line: &Line| line.kind == Kind::Drop && view.key(&line.text).is_none();
+            places.len() == 1
+                && told(&mut hunk.lines.iter())
+                && told(&mut hunk.lines.iter().rev())
+                && hunk.lines.iter().any(gone)
         };
         Ok(Afterimages { places, telling })
     }
@@ -117,7 +121,7 @@ impl Afterimages {
     ) -> Result<Verdict, Refusal> {
         let adds = hunk.lines.iter().any(|line| line.kind == Kind::Add);
         match (self.over(hunk, &place), self.telling().first()) {
-            (Some(at), _) if adds => Ok(Verdict::Already(at)),
+            (Some(at), _) if adds && self.telling => Ok(Verdict::Already(at)),
             (Some(at), _) => Err(either_way(hunk, view, &place, at)),
             (None, Some(elsewhere)) => Err(either_way(hunk, view, &place, *elsewhere)),
             (None, None) => Ok(Verdict::Placed(vec![place])),

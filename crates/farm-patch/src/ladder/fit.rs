@@ -224,6 +224,22 @@ pub(super) fn build(hunk: &Hunk, spots: &[Spot], tier: Tier) -> Placement {
     place
 }
 
+/// Gives the hunk as a layout understands it: without the lines set aside, and with new lines marked as such.
+pub(super) fn resolved(hunk: &Hunk, spots: &[Spot]) -> Hunk {
+    let mut spots = spots.iter();
+    let understood = |line: &Line| {
+        if line.kind == Kind::Add {
+            return Some(line.clone());
+        }
+        match spots.next() {
+            Some(Spot::At(_)) => Some(line.clone()),
+            Some(Spot::New) => Some(Line { kind: Kind::Add, ..line.clone() }),
+            Some(Spot::Aside) | None => None,
+        }
+    };
+    Hunk { lines: hunk.lines.iter().filter_map(understood).collect(), ..hunk.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,11 +3,9 @@
 //! Such a line could also be a misquoted line of the file. Inside a hunk the two differ: next to a misquoted line the file has one line more
 //! than the rest of the hunk. At the edge of a hunk they do not, so there the rung holds only at the edge of the file.
 
-use super::Placement;
-use super::fit::{Spot, build};
+use super::fit::Spot;
 use crate::edit::{Hunk, Kind, Line};
 use crate::index::{Budget, Key, View};
-use crate::patch::Tier;
 use crate::refusal::Refusal;
 use crate::text::is_weak;
 
@@ -26,12 +24,12 @@ enum Role {
 }
 
 /// Finds all windows of the file that the hunk's old lines fill without a gap.
-pub(super) fn places(
+pub(super) fn layouts(
     hunk: &Hunk,
     before: &[&Line],
     view: &View,
     budget: &Budget,
-) -> Result<Vec<Placement>, Refusal> {
+) -> Result<Vec<Vec<Spot>>, Refusal> {
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
     let Some(roles) = roles(hunk, before, &keys) else {
         return Ok(Vec::new());
@@ -49,7 +47,7 @@ pub(super) fn places(
             continue;
         };
         if edges_hold(&spots, view) {
-            found.push(build(hunk, &spots, Tier::ForgottenPlus));
+            found.push(spots);
         }
         if found.len() > 3 {
             break;

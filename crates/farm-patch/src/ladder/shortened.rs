@@ -3,12 +3,10 @@
 //! A line that is set aside must be nowhere in the file, or the hunk may mean another place; and it must be context for sure, because it
 //! could be a new line that lost its `+`.
 
-use super::Placement;
-use super::fit::{Spot, build};
+use super::fit::Spot;
 use super::nearest::alike;
 use crate::edit::{Hunk, Kind, Line};
 use crate::index::{Budget, View};
-use crate::patch::Tier;
 use crate::refusal::Refusal;
 use crate::text::is_weak;
 
@@ -16,12 +14,12 @@ use crate::text::is_weak;
 const MAX_ASIDE: usize = 4;
 
 /// Finds the places of the hunk with the fewest outer context lines set aside.
-pub(super) fn places(
+pub(super) fn layouts(
     hunk: &Hunk,
     before: &[&Line],
     view: &View,
     budget: &Budget,
-) -> Result<Vec<Placement>, Refusal> {
+) -> Result<Vec<Vec<Spot>>, Refusal> {
     let lead = hunk.lines.iter().take_while(|line| line.kind == Kind::Keep).count();
     let trail = hunk.lines.iter().rev().take_while(|line| line.kind == Kind::Keep).count();
     if lead == hunk.lines.len() {
@@ -32,7 +30,7 @@ pub(super) fn places(
     let (max_lead, max_trail) = (lead.saturating_sub(1), trail.saturating_sub(1));
 
     for n_aside in 1..=(max_lead + max_trail).min(MAX_ASIDE) {
-        let mut found: Vec<Placement> = Vec::new();
+        let mut found: Vec<Vec<Spot>> = Vec::new();
         for n_top in n_aside.saturating_sub(max_trail)..=n_aside.min(max_lead) {
             let rest = n_top..before.len() - (n_aside - n_top);
             if !tells_the_place(&before[rest.clone()]) {
@@ -50,7 +48,7 @@ pub(super) fn places(
                             if rest.contains(&idx) { Spot::At(start + idx - rest.start) } else { Spot::Aside }
                         })
                         .collect();
-                    found.push(build(hunk, &spots, Tier::Shortened));
+                    found.push(spots);
                 }
                 if found.len() > 3 {
                     break;

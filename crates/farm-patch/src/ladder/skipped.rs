@@ -1,11 +1,9 @@
 //! The rung for skipped lines: the file has blank or comment lines that the reply left out between the lines it names.
 
-use super::Placement;
-use super::fit::{Spot, build};
+use super::fit::Spot;
 use super::nearest::alike;
 use crate::edit::{Hunk, Kind, Line};
 use crate::index::{Budget, View};
-use crate::patch::Tier;
 use crate::refusal::Refusal;
 use crate::text::is_weak;
 
@@ -13,12 +11,12 @@ use crate::text::is_weak;
 const MAX_SKIPPED: usize = 30;
 
 /// Finds all windows where the hunk's lines stand in order with nothing but blank and comment lines between.
-pub(super) fn places(
+pub(super) fn layouts(
     hunk: &Hunk,
     before: &[&Line],
     view: &View,
     budget: &Budget,
-) -> Result<Vec<Placement>, Refusal> {
+) -> Result<Vec<Vec<Spot>>, Refusal> {
     let n_telling = before.iter().filter(|line| !is_weak(&line.text)).count();
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
     if n_telling < 2 || keys.contains(&None) {
@@ -30,7 +28,7 @@ pub(super) fn places(
         if let Some(spots) = lay(hunk, before, view, start as usize)
             && unequivocal(hunk, &spots)
         {
-            found.push(build(hunk, &spots, Tier::Skipped));
+            found.push(spots);
         }
         if found.len() > 3 {
             break;
@@ -44,10 +42,17 @@ fn lay(hunk: &Hunk, before: &[&Line], view: &View, start: usize) -> Option<Vec<S
         |text: &str| hunk.lines.iter().any(|line| line.kind == Kind::Add && line.text.trim() == text.trim());
     let mut spots = Vec::with_capacity(before.len());
     let mut at = start;
-    for line in before {
+    for (idx, line) in before.iter().enumerate() {
         let limit = at + MAX_SKIPPED;
         while view.lines.get(at)?.trim_end() != line.text.trim_end() {
-            if spots.is_empty() || at >= limit || !may_be_skipped(&view.lines[at]) || is_new(&view.lines[at])
+            let have = &view.lines[at];
+            // A skipped line like the one above could as well be that one.
+            let above = idx.checked_sub(1).map(|above| before[above].text.trim());
+            if spots.is_empty()
+                || at >= limit
+                || !may_be_skipped(have)
+                || is_new(have)
+                || above == Some(have.trim())
             {
                 return None;
             }
