@@ -55,8 +55,8 @@ def manifest(file: pathlib.Path, document: dict) -> Iterator[str]:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
         except (kubernetes_validate.ValidationError, jsonschema.ValidationError) as error:
             yield f"{'.'.join(map(str, error.path))}: {error.message}"
-        except kubernetes_validate.SchemaNotFoundError as error:
-            yield f"no schema: {error}"
+        except kubernetes_validate.SchemaNotFoundError:
+            yield f"Kubernetes {KUBERNETES} has no {document.get('apiVersion')} {kind}"
     if "namespace" in document.get("metadata", {}):
         yield "names a namespace; that is for whoever applies it"
     if kind == "Kustomization":

@@ -8,6 +8,7 @@ use farm_store::{Accepted, Began, Begin, NewTask, Refusal};
 use farm_wire::record::{self, Decoded, Offered};
 
 use crate::control::{Control, ControlError};
+use crate::phases::decode_result;
 
 impl Control {
     /// Decides on one record.
@@ -41,18 +42,15 @@ impl Control {
         };
         let mut began = self.store.begin(begin.clone(), self.now_ms()).await?;
         if let (Began::NeedsBase, Some(repository)) = (&began, &repository) {
-            match self.tip(repository).await {
-                Ok(tip) => begin.pinned = Some(tip),
-                Err(refusal)
-                    if refusal.reason.status() == farm_core::result::Status::HardFail
-                        && refusal.reason.class() == farm_core::reason::Class::Hard =>
-                {
-                    self.store
-                        .finish_by_control(&id, refusal.reason, vec![refusal.note], self.now_ms())
-                        .await?;
+            match self.start(&begin.offered.task, repository).await {
+                Ok(Some(tip)) => begin.pinned = Some(tip),
+                Ok(None) => {
+                    let note = format!("{} has no branch {:?}", repository.name, repository.target);
+                    let (reason, now_ms) = (Reason::RepositoryEmpty, self.now_ms());
+                    self.store.finish_by_control(&id, reason, vec![note], now_ms).await?;
                 }
-                Err(refusal) => {
-                    tracing::warn!(task = %id, repository = %repository.name, note = refusal.note, "no base yet");
+                Err(error) => {
+                    tracing::warn!(task = %id, repository = %repository.name, %error, "no base yet");
                     return Ok(Begun::Deferred { refused: Vec::new() });
                 }
             }
@@ -112,19 +110,21 @@ impl Control {
         }
         Ok((NewTask { task, record, digest, refusal }, repository))
     }
+}
 
-    /// The tip of the target branch, asked of the remote: what a task without a base starts from.
-    async fn tip(&self, repository: &Repository) -> Result<Oid, Refusal> {
-        let later = |note: String| Refusal { reason: Reason::GitUnavailable, note };
-        let mirror = self.mirror(repository).await.map_err(|error| later(error.to_string()))?;
-        match mirror.tip(&repository.target).await {
-            Ok(Some(tip)) => Ok(tip),
-            Ok(None) => Err(Refusal {
-                reason: Reason::RepositoryEmpty,
-                note: format!("{} has no branch {:?}", repository.name, repository.target),
-            }),
-            Err(error) => Err(later(error.to_string())),
+impl Control {
+    /// Where a task without a base starts: from what the one task before it made, so that it can build on that; else from
+    /// the tip of the target branch.
+    async fn start(&self, task: &CodingTask, repository: &Repository) -> Result<Option<Oid>, ControlError> {
+        if let [before] = task.after.as_slice()
+            && let Some(view) = self.store.task(before).await?
+            && view.task.repository == task.repository
+            && let Some(commit) =
+                view.result.as_deref().and_then(decode_result).and_then(|result| result.commit)
+        {
+            return Ok(Some(commit));
         }
+        self.tip(repository).await
     }
 }
 

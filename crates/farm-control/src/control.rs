@@ -14,6 +14,7 @@ use farm_store::{Store, StoreError};
 
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
+use crate::tips::Tips;
 
 /// Control, shared by its server, its loops and the page.
 pub struct Control {
@@ -25,6 +26,8 @@ pub struct Control {
     pub credentials: Credentials,
     /// Makes plans; `None` where no model is configured.
     pub model: Option<Arc<dyn Model>>,
+    /// The tips of target branches, as last seen.
+    pub tips: Tips,
     /// The way to Kafka.
     pub publisher: Publisher,
     /// The wall clock.

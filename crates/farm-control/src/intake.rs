@@ -35,6 +35,12 @@ impl Control {
             .or_else(|| self.settings.default_repository.clone())
             .ok_or_else(|| refused("expected a repository, found none and no default".to_owned()))?;
         let repository = self.repository(&name).await?;
+        let mut others = request.tasks.iter().filter_map(|task| task.repository.as_ref());
+        if let Some(other) = others.find(|other| **other != name) {
+            return Err(refused(format!(
+                "expected tasks of {name}, found one of {other}: a change has one repository"
+            )));
+        }
         if request.tasks.is_empty() && self.model.is_none() {
             return Err(refused(
                 "expected tasks, since no model is configured that could plan them".to_owned(),

@@ -1,7 +1,7 @@
 //! Control: one process, one store, the farm's truth. It runs no command of a repository.
 //!
 //! [`control`] is what all parts share. From outside come requests ([`intake`], [`planner`]) and the calls of workers
-//! ([`server`], with [`begin`] for the one that decides most). Two loops never stop: [`dispatch`] offers tasks on Kafka,
+//! ([`server`], with [`begin`] for the one that decides most, which asks [`tips`] where to start). Two loops never stop: [`dispatch`] offers tasks on Kafka,
 //! [`sweep`] puts right what time has made wrong. [`phases`] moves changes on, [`integrate`] makes one tree of their tasks.
 //! [`publish`] is the way to Kafka, [`metrics`] what is counted.
 
@@ -14,6 +14,8 @@ pub mod planner;
 pub mod server;
 
 pub mod begin;
+
+pub mod tips;
 
 pub mod dispatch;
 

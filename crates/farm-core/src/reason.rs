@@ -145,6 +145,25 @@ mod tests {
     }
 
     #[test]
+    fn the_page_for_operators_has_every_reason() {
+        let page = include_str!("../../../docs/reasons.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), Reason::ALL.len());
+        for (reason, row) in Reason::ALL.iter().zip(rows) {
+            let then = match reason.class() {
+                Class::Good => "",
+                Class::FeedBack => "fed back; at last SOFT_FAIL",
+                Class::FeedBackOnce => "fed back once; then HARD_FAIL",
+                Class::Hard => "HARD_FAIL",
+                Class::NoBlame => "given back and tried later; out of runs, HARD_FAIL",
+            };
+            let expected =
+                format!("| `{}` | {then} | {} | {} |", reason.code(), reason.text(), reason.hint());
+            assert_eq!(row, expected);
+        }
+    }
+
+    #[test]
     fn only_ok_succeeds() {
         let successes: Vec<_> = Reason::ALL.iter().filter(|r| r.status() == Status::Success).collect();
         assert_eq!(successes, [&Reason::Ok]);

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use farm_core::delta::sha256;
 use farm_core::id::Oid;
@@ -100,6 +101,21 @@ impl Mirrors {
             }
         };
         Ok(Mirror { shared, remote: Arc::new(remote.clone()) })
+    }
+
+    /// Keeps every mirror in use quick, from time to time; see [`Mirror::maintain`]. Never ends by itself.
+    pub async fn keep_tidy(&self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let open: Vec<_> =
+                self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            for shared in open {
+                match shared.maintain(false).await {
+                    Ok(done) => tracing::debug!(dir = %shared.dir.display(), ?done, "mirror looked after"),
+                    Err(error) => tracing::warn!(dir = %shared.dir.display(), %error, "mirror not repacked"),
+                }
+            }
+        }
     }
 }
 

@@ -82,6 +82,9 @@ pub async fn judge(
         Form::Reply(reply) => read_reply(job, base, reply).await?,
         Form::Files(writes) => (writes, Vec::new()),
     };
+    if let Some(path) = leaks(job, &writes) {
+        return Err(Setback::new(Reason::SecretFound, format!("{path} holds a registered secret")));
+    }
     let (tree, delta) = apply(base, writes).await?;
     obey_policy(job, base, &delta)?;
     let checked = checks::run(job, base, plan, tree, delta).await?;
@@ -167,6 +170,15 @@ fn writes_of(file: farm_patch::FileChange) -> Vec<FileWrite> {
     let new = file.content.map(|content| NewFile { content: Content::Bytes(content), mode });
     writes.push(FileWrite { path, new });
     writes
+}
+
+/// A file that would carry a registered secret into a branch (I5).
+fn leaks(job: &Job<'_>, writes: &[FileWrite]) -> Option<RepoPath> {
+    let mut written = writes.iter().filter_map(|write| match &write.new {
+        Some(NewFile { content: Content::Bytes(bytes), .. }) => Some((&write.path, bytes)),
+        Some(NewFile { content: Content::Blob(_), .. }) | None => None,
+    });
+    written.find(|(_, bytes)| job.redactor.finds(bytes)).map(|(path, _)| path.clone())
 }
 
 async fn apply(base: &Base, writes: Vec<FileWrite>) -> Result<(Oid, TreeDelta), Setback> {

@@ -165,7 +165,6 @@ async fn one(
         Some(files) => judge_check(job, base, check, bench, delta, files).await?,
         None => Judged::not_run("the patch touches none of its files"),
     };
-    let redactor = job.kit.redactor(job.run);
     let report = CheckReport {
         name: check.name.clone(),
         kind: check.kind,
@@ -174,8 +173,8 @@ async fn one(
         exit_code: judged.exit_code,
         duration_ms: judged.duration_ms,
         tests: judged.tests,
-        new_failures: judged.new_failures.iter().map(|line| redactor.clean(line)).collect(),
-        output: shorten(&redactor.clean(&judged.output), MAX_OUTPUT_BYTES),
+        new_failures: judged.new_failures.iter().map(|line| job.redactor.clean(line)).collect(),
+        output: shorten(&job.redactor.clean(&judged.output), MAX_OUTPUT_BYTES),
         found_in: plan.found_in.clone(),
     };
     let labels = [check.kind.name(), report.verdict.name()];

@@ -16,6 +16,9 @@ use crate::base::{self, Base, blocking, git_trouble};
 use crate::kit::{Kit, Trouble};
 use crate::pipeline::{Ending, Job, outline};
 
+/// How long, and how often, a checked patch waits for another task's lease. Two tasks that wait for each other end by this.
+const WAIT: Duration = Duration::from_millis(500);
+const MAX_WAITS: u32 = 60;
 /// How often a push is prepared anew because the branch stood elsewhere.
 const MAX_PUSHES: u32 = 3;
 
@@ -119,20 +122,27 @@ async fn prepare(
         symbols: Vec::new(),
         result: bytes.to_vec(),
     };
-    if !job.tending.holds() {
-        return Err(Trouble::new(Reason::LeaseLost, "the lease may have ended before the push"));
-    }
-    match job.kit.tasks.prepare(&prepare).await {
-        Ok(Ok(())) => {
-            job.steps.end(step, "may push", "");
-            Ok(())
+    let mut waits = 0;
+    let denied = loop {
+        if !job.tending.holds() {
+            return Err(Trouble::new(Reason::LeaseLost, "the lease may have ended before the push"));
         }
-        Ok(Err(denied)) => {
-            job.steps.end(step, format!("may not push: {}", denied.reason.code()), &denied.detail);
-            Err(denied.into())
+        match job.kit.tasks.prepare(&prepare).await {
+            Ok(Ok(())) => {
+                job.steps.end(step, "may push", "");
+                return Ok(());
+            }
+            // The patch is good; only its turn has not come. Another run of the model would cost more than waiting.
+            Ok(Err(denied)) if denied.reason == Reason::LeaseConflict && waits < MAX_WAITS => {
+                waits += 1;
+                tokio::time::sleep(WAIT).await;
+            }
+            Ok(Err(denied)) => break denied,
+            Err(error) => return Err(Trouble::new(Reason::StoreUnavailable, error)),
         }
-        Err(error) => Err(Trouble::new(Reason::StoreUnavailable, error)),
-    }
+    };
+    job.steps.end(step, format!("may not push: {}", denied.reason.code()), &denied.detail);
+    Err(denied.into())
 }
 
 fn run_ref(job: &Job<'_>) -> RunRef {
@@ -201,7 +211,7 @@ async fn give_back(job: &Job<'_>, trouble: Trouble) {
     tracing::warn!(task = %job.run.task.id, %trouble, "given back");
     let spent = job.tending.spent();
     let delay = match reason {
-        Reason::WorkerStopping | Reason::LeaseConflict => Duration::ZERO,
+        Reason::WorkerStopping => Duration::ZERO,
         _ => job.kit.settings.give_back_delay,
     };
     let give_back = GiveBack {

@@ -2,6 +2,7 @@
 //! holds, then prepare, push, complete.
 
 use farm_core::reason::{Class, Reason};
+use farm_core::redact::Redactor;
 use farm_core::result::{CommitResult, Status};
 use farm_core::service::{Phase, Run};
 use farm_core::task::{Strategy, Yield};
@@ -28,6 +29,8 @@ pub struct Job<'a> {
     pub tending: &'a Tending,
     /// Its timeline.
     pub steps: &'a Steps,
+    /// Knows every secret that may come near it.
+    pub redactor: &'a Redactor,
 }
 
 /// What the run leaves to be completed: the result, encoded where it was prepared so.
@@ -118,7 +121,6 @@ fn count(job: &Job<'_>, judged: &Result<Candidate, Setback>) {
 
 /// What every result says, however it ended.
 pub fn outline(job: &Job<'_>, reason: Reason, notes: Vec<String>) -> CommitResult {
-    let redactor = job.kit.redactor(job.run);
     CommitResult {
         change: job.run.task.change.clone(),
         repository: Some(job.run.repository.name.clone()),
@@ -129,7 +131,7 @@ pub fn outline(job: &Job<'_>, reason: Reason, notes: Vec<String>) -> CommitResul
         ..CommitResult::ended(
             job.run.task.id.clone(),
             reason,
-            notes.iter().map(|note| redactor.clean(note)).collect(),
+            notes.iter().map(|note| job.redactor.clean(note)).collect(),
         )
     }
 }

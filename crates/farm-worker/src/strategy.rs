@@ -105,18 +105,16 @@ async fn ask(
     user: String,
     form: ReplyForm,
 ) -> Result<(String, String), Setback> {
-    let redactor = job.kit.redactor(job.run);
     let call = ModelCall {
         role: "coder",
         system,
         // Registered secrets reach no model, whatever file or output they stood in (I5).
-        user: redactor.clean(&user),
+        user: job.redactor.clean(&user),
         form,
         deadline: job.kit.settings.model_deadline,
     };
-    job.tending
-        .covers(job.kit.model.worst_case(&call))
-        .map_err(|why| Setback::new(Reason::BudgetSpent, why))?;
+    let funded = job.tending.fund(job.kit.model.worst_case(&call)).await;
+    funded.map_err(|why| Setback::new(Reason::BudgetSpent, why))?;
     let step = job.steps.begin(Phase::Strategy);
     let since = std::time::Instant::now();
     let answer = job.kit.model.ask(&call).await;
@@ -181,7 +179,7 @@ pub async fn report(job: &Job<'_>, base: &Base) -> Result<Ending, Trouble> {
             .snippets
             .iter()
             .map(|s| format!("{}:{}-{}\n{}", s.path, s.start_line, s.end_line, s.text))
-            .map(|note| job.kit.redactor(job.run).clean(&note))
+            .map(|note| job.redactor.clean(&note))
             .collect();
         return Ok(Ending::Result(Box::new(result)));
     }
@@ -199,7 +197,7 @@ pub async fn report(job: &Job<'_>, base: &Base) -> Result<Ending, Trouble> {
     result.prompt_hash = prompt.hash;
     let answer = ask(job, prompt.system, prompt.user, ReplyForm::Text).await;
     let (text, model) = answer.map_err(|setback| Trouble::new(setback.reason, setback.detail))?;
-    result.notes = vec![crate::steps::shorten(&job.kit.redactor(job.run).clean(&text), MAX_REPORT_BYTES)];
+    result.notes = vec![crate::steps::shorten(&job.redactor.clean(&text), MAX_REPORT_BYTES)];
     result.model = model;
     result.attempts = 1;
     result.usage = job.tending.spent();

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// One run's lease and purse.
 pub struct Tending {
+    run: RunRef,
+    tasks: Arc<dyn Tasks>,
     state: Arc<Mutex<State>>,
     stopped: watch::Receiver<Option<Denied>>,
     beating: JoinHandle<()>,
@@ -41,8 +43,9 @@ impl Tending {
         let until = sent + lease(lease_ms);
         let state = Arc::new(Mutex::new(State { until, grant, spent: Usage::default() }));
         let (stop, stopped) = watch::channel(None);
-        let beating = tokio::spawn(beat(run, tasks, Arc::clone(&state), heartbeat, stop));
-        Self { state, stopped, beating }
+        let beat = beat(run.clone(), Arc::clone(&tasks), Arc::clone(&state), heartbeat, stop);
+        let beating = tokio::spawn(beat);
+        Self { run, tasks, state, stopped, beating }
     }
 
     /// Waits until the run must stop, and says why.
@@ -60,8 +63,26 @@ impl Tending {
         self.stopped.borrow().is_none() && Instant::now() < self.lock().until
     }
 
-    /// Whether the grant covers a call that may cost this much (I9: granted before, settled after).
-    pub fn covers(&self, worst: Budget) -> Result<(), String> {
+    /// Sees to it that the grant covers a call that may cost this much (I9: granted before, settled after). Grants are slices
+    /// of the budget: if this one does not do, control is asked for more before the answer is no.
+    pub async fn fund(&self, worst: Budget) -> Result<(), String> {
+        if self.covers(worst).is_ok() {
+            return Ok(());
+        }
+        let spent = self.spent();
+        let wanted = Budget {
+            tokens: spent.tokens().saturating_add(worst.tokens),
+            cost_micro_usd: spent.cost_micro_usd.saturating_add(worst.cost_micro_usd),
+        };
+        match self.tasks.heartbeat(&self.run, wanted).await {
+            Ok(Beat::Renewed { grant, .. }) => self.lock().grant = grant,
+            Ok(Beat::Stop(denied)) => return Err(denied.detail),
+            Err(error) => tracing::warn!(task = %self.run.task, %error, "no further grant yet"),
+        }
+        self.covers(worst)
+    }
+
+    fn covers(&self, worst: Budget) -> Result<(), String> {
         let state = self.lock();
         let tokens = state.spent.tokens().saturating_add(worst.tokens);
         let cost = state.spent.cost_micro_usd.saturating_add(worst.cost_micro_usd);
@@ -229,18 +250,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_is_covered_by_what_is_left_of_the_grant() {
-        let tending = start(vec![renewed(200)]);
+        let tending = start(vec![renewed(100), renewed(200)]);
         let worst = |tokens, cost_micro_usd| Budget { tokens, cost_micro_usd };
-        assert!(tending.covers(worst(100, 100)).is_ok());
-        tending.spend(&Usage {
-            prompt_tokens: 30,
-            completion_tokens: 10,
-            cost_micro_usd: 5,
-            ..Usage::default()
-        });
-        assert!(tending.covers(worst(61, 1)).is_err());
+        assert!(tending.fund(worst(100, 100)).await.is_ok());
+        let usage = Usage { prompt_tokens: 30, completion_tokens: 10, cost_micro_usd: 5, ..Usage::default() };
+        tending.spend(&usage);
+        // Control has no more to give, then it has.
+        assert!(tending.fund(worst(61, 1)).await.is_err());
+        assert!(tending.fund(worst(160, 95)).await.is_ok());
         assert!(tending.covers(worst(1, 96)).is_err());
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(tending.covers(worst(160, 95)).is_ok());
     }
 }

@@ -181,14 +181,15 @@ async fn tend(kit: &Arc<Kit>, run: &Run, slot: u32, sent: Instant, abandon: &Can
         run.grant,
         kit.settings.heartbeat,
     );
+    let redactor = kit.redactor(run);
     let steps = Steps::start(
         run_ref,
         Arc::clone(&kit.tasks),
-        kit.redactor(run),
+        Arc::clone(&redactor),
         Arc::clone(&kit.clock),
         kit.metrics.clone(),
     );
-    let job = Job { kit, run, slot, tending: &tending, steps: &steps };
+    let job = Job { kit, run, slot, tending: &tending, steps: &steps, redactor: &redactor };
     let deadline = run.task.deadline_s.map_or(kit.settings.deadline, Duration::from_secs);
     tracing::info!(task = %run.task.id, run = run.run, token = %run.token, "run begins");
     let ended = tokio::select! {

@@ -107,6 +107,9 @@ pub(crate) fn registry(role: &str) -> Outcome<prometheus::Registry> {
     Ok(registry)
 }
 
+/// How often mirrors are looked after.
+pub(crate) const TIDY: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// A folder of the settings, made if it is not there.
 pub(crate) fn folder(settings: &Settings, key: &'static str, below: &str) -> Outcome<std::path::PathBuf> {
     let path = std::path::Path::new(settings.text(key)).join(below);

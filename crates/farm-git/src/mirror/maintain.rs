@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::command::Call;
 use crate::error::GitError;
 use crate::lock::{Kind, try_lock};
-use crate::mirror::Mirror;
 use crate::mirror::push::outgoing_dir;
+use crate::mirror::{Mirror, Shared};
 
 /// Loose objects from which a repack pays; git's own figure.
 const MANY_LOOSE: usize = 6_700;
@@ -31,28 +32,40 @@ pub enum Maintained {
 }
 
 impl Mirror {
+    /// See [`Shared::maintain`].
+    pub async fn maintain(&self, force: bool) -> Result<Maintained, GitError> {
+        self.shared.maintain(force).await
+    }
+}
+
+impl Shared {
     /// Repacks the mirror if that pays, or in any case with `force`. Fetches, pushes and object work may go on meanwhile:
     /// objects move before their old copies go, and a reader that misses one looks again.
-    pub async fn maintain(&self, force: bool) -> Result<Maintained, GitError> {
-        let Some(_lock) = try_lock(&self.shared.dir.join("farm-maintain.lock"), Kind::Exclusive)? else {
+    pub(super) async fn maintain(&self, force: bool) -> Result<Maintained, GitError> {
+        let Some(_lock) = try_lock(&self.dir.join("farm-maintain.lock"), Kind::Exclusive)? else {
             return Ok(Maintained::Busy);
         };
-        let stores = [&self.shared.upstream, &self.shared.objects];
+        let stores = [&self.upstream, &self.objects];
         let mut done = Maintained::NotNeeded;
         for store in stores.into_iter().filter(|store| force || is_untidy(store.dir())) {
             let expiration = format!("--cruft-expiration={KEPT_UNREACHABLE}");
             let options = ["-a", "-d", "-l", "-q", "--cruft", &expiration];
-            let mut call = self.call("repack", options.iter().map(Into::into).collect(), LIMIT);
-            call.git_dir = store.dir();
-            call.remote = None;
-            let repacked = self.shared.git.run_ok(call).await;
+            let call = Call {
+                verb: "repack",
+                git_dir: store.dir(),
+                object_dir: None,
+                remote: None,
+                args: options.iter().map(Into::into).collect(),
+                limit: LIMIT,
+            };
+            let repacked = self.git.run_ok(call).await;
             // Whatever came of it; the inner store's repositories read the outer one as well.
             stores.iter().for_each(|store| store.packs_changed());
             repacked?;
             remove_old(&store.dir().join("objects/pack"), "tmp_");
             done = Maintained::Repacked;
         }
-        remove_old(&outgoing_dir(&self.shared.dir), "");
+        remove_old(&outgoing_dir(&self.dir), "");
         Ok(done)
     }
 }

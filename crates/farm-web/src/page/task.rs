@@ -132,7 +132,10 @@ fn checks(out: &mut Html, result: &CommitResult) {
     if result.checks.is_empty() && result.checks_from.is_empty() {
         return;
     }
-    put!(out; "<h2>Checks</h2><p>From: " (result.checks_from) "</p>");
+    out.raw("<h2>Checks</h2>");
+    if !result.checks_from.is_empty() {
+        put!(out; "<p>From: " (result.checks_from) "</p>");
+    }
     for (i, check) in result.checks.iter().enumerate() {
         put!(out; r#"<details id="check-"# (i) r#""><summary>"#);
         verdict(check.verdict).put(out);

@@ -191,7 +191,7 @@ async fn a_repository_is_registered_once_it_was_read_and_pushed_to() {
 
     let slashed = farm.repository_body("team/greet", "main");
     assert_eq!(farm.post("/api/v1/repositories", &slashed).await.0, StatusCode::CREATED);
-    for path in ["team/greet", "greet"] {
+    for path in ["team%2Fgreet", "greet"] {
         let gone = read(farm.request(Method::DELETE, &format!("{API}/repositories/{path}"))).await;
         assert_eq!(gone, (StatusCode::NO_CONTENT, Value::Null));
         let gone = read(farm.request(Method::DELETE, &format!("{API}/repositories/{path}"))).await;

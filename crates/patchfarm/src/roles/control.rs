@@ -8,6 +8,7 @@ use std::time::Duration;
 use farm_control::control::{Control, Settings as ControlSettings};
 use farm_control::metrics::Metrics;
 use farm_control::publish::Publisher;
+use farm_control::tips::Tips;
 use farm_control::{dispatch, intake, phases, server, sweep};
 use farm_core::id::RepoName;
 use farm_core::policy::Policy;
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::failure::Outcome;
 use crate::program::{Program, SystemClock};
-use crate::roles::{bind, folder, kafka, model, model_key, registry, serve_health, topics};
+use crate::roles::{TIDY, bind, folder, kafka, model, model_key, registry, serve_health, topics};
 
 /// Control, under way.
 pub(crate) struct Started {
@@ -83,6 +84,13 @@ pub(crate) async fn start(program: &Program) -> Outcome<Started> {
     parts.spawn(phases::run(Arc::clone(&control), stop()));
     parts.spawn(intake::run(Arc::clone(&control), requests, stop()));
     parts.spawn(gauges(Arc::clone(&control), stop()));
+    let (tidied, stopped) = (Arc::clone(&control), stop());
+    parts.spawn(async move {
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = tidied.mirrors.keep_tidy(TIDY) => {}
+        }
+    });
     let serving = server::serve(Arc::clone(&control), grpc_listener, program.token(), stop());
     parts.spawn(async move {
         if let Err(error) = serving.await {
@@ -130,6 +138,7 @@ async fn control(program: &Program, metrics: Metrics) -> Outcome<Control> {
         mirrors: Mirrors::open(folder(settings, "control.cache-dir", "mirrors")?, git(program))?,
         credentials: Credentials::new(program.environment.clone()),
         model,
+        tips: Tips::default(),
         publisher: Publisher::new(Producer::start(kafka(settings)?)?, topics(settings)),
         clock: Arc::new(SystemClock),
         metrics,

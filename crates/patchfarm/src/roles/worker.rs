@@ -25,7 +25,7 @@ use farm_worker::worker::Worker;
 use crate::failure::{Failure, Outcome, exit};
 use crate::program::{Program, SystemClock};
 use crate::roles::control::git;
-use crate::roles::{folder, kafka, model, model_key, registry, serve_health, topics};
+use crate::roles::{TIDY, folder, kafka, model, model_key, registry, serve_health, topics};
 
 /// Runs until told to stop, or for one task.
 pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
@@ -52,11 +52,14 @@ pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
         stop.cancelled().await;
         unready.set_ready(false, "stopping");
     });
+    let tidied = Arc::clone(&kit);
+    let tidying = tokio::spawn(async move { tidied.mirrors.keep_tidy(TIDY).await });
     let worker = Worker::new(kit, Arc::clone(&source) as _, slots, program.stop.clone());
     let ended = match once {
         None => worker.run(grace).await.map(|()| true),
         Some(idle) => worker.run_once(idle, grace).await,
     };
+    tidying.abort();
     drop(worker);
     sink.flush(Duration::from_secs(10)).await;
     if let Some(source) = Arc::into_inner(source) {
