@@ -36,7 +36,7 @@ for path in sys.argv[1:]:
 # The check for files that went.
 GONE = """
 import os, sys
-sys.exit(" ".join(path for path in sys.argv[1:] if os.path.lexists(path)))
+sys.exit(" ".join(path for path in sys.argv[1:] if os.path.lexists(path)) or 0)
 """
 
 
@@ -146,7 +146,7 @@ def read_text(git, blob):
 
 
 def passes(sample):
-    """Whether the commit's own files pass the check that its task will have."""
+    """Whether the commit's own files pass the checks that its task will have."""
     with tempfile.TemporaryDirectory() as folder:
         for change in sample.changes:
             if change.new is not None:
@@ -154,5 +154,8 @@ def passes(sample):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "wb") as file:
                     file.write(change.new.encode())
-        argv = ["python3", "-c", SYNTAX, *sample.paths(gone=False)]
-        return subprocess.run(argv, cwd=folder, env=environment(), capture_output=True).returncode == 0
+        return all(
+            subprocess.run(["python3", "-c", check, *paths], cwd=folder, env=environment(), capture_output=True).returncode == 0
+            for check, paths in ((SYNTAX, sample.paths(gone=False)), (GONE, sample.paths(gone=True)))
+            if paths
+        )
