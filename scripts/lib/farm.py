@@ -15,17 +15,20 @@ LEASE_MS = 5000
 HEARTBEAT_MS = 1000
 # A killed worker leaves the consumer group when its session ends; the default would outlast the whole run.
 SESSION = "session.timeout.ms=5000,heartbeat.interval.ms=1000"
+# With a worker killed every few seconds some task is bound to lose its five runs to sheer bad luck.
+MAX_RUNS_UNDER_FIRE = 25
 MODEL_KEY = "model-key-of-the-run"
 
 
 class Farm:
     """Everything in one folder; what it starts ends with `stop`."""
 
-    def __init__(self, binaries, home, bootstrap):
+    def __init__(self, binaries, home, bootstrap, under_fire):
         self.patchfarm = os.path.join(binaries, "patchfarm")
         self.loopback = os.path.join(binaries, "examples", "loopback")
         self.home = home
         self.bootstrap = bootstrap
+        self.max_runs = {"control.max-runs": MAX_RUNS_UNDER_FIRE} if under_fire else {}
         self.prefix = f"e2e-{os.getpid()}-{int(time.time())}."
         self.group = f"{self.prefix}workers"
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -57,6 +60,7 @@ class Farm:
             "model.name": "scripted",
             "model.base-url": self.model,
             "model.key": MODEL_KEY,
+            **self.max_runs,
         }
 
     def command(self, *verb):

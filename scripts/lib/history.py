@@ -154,8 +154,9 @@ def passes(sample):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "wb") as file:
                     file.write(change.new.encode())
-        return all(
-            subprocess.run(["python3", "-c", check, *paths], cwd=folder, env=environment(), capture_output=True).returncode == 0
-            for check, paths in ((SYNTAX, sample.paths(gone=False)), (GONE, sample.paths(gone=True)))
-            if paths
-        )
+        checks = [(SYNTAX, sample.paths(gone=False)), (GONE, sample.paths(gone=True))]
+        return all(runs(["python3", "-c", script, *paths], folder) for script, paths in checks if paths)
+
+
+def runs(argv, folder):
+    return subprocess.run(argv, cwd=folder, env=environment(), capture_output=True).returncode == 0

@@ -41,11 +41,10 @@ def blocks(sample, git):
     parts = []
     for change in sample.changes:
         if change.new is None:
-            base, commit = sample.base, sample.commit
-            parts.append(fenced(git.bytes("diff", "--no-renames", base, commit, "--", change.path).decode(), "diff"))
+            parts.append(fenced(diff_of(sample, change, git), "diff"))
             continue
         pieces = edits(sample, change, git)
-        if pieces is None or any(MARKER.fullmatch(line) for pair in pieces for text in pair for line in text.split("\n")):
+        if pieces is None or any(map(MARKER.fullmatch, "\n".join(map("\n".join, pieces)).split("\n"))):
             return None
         for search, replace in pieces:
             block = fenced(f"<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n")
@@ -75,11 +74,11 @@ def whole(sample, git):
     return "The whole files:\n\n" + "\n".join(f"{change.path}\n{fenced(change.new)}" for change in sample.changes)
 
 
-FORMS = {"diff": diff, "blocks": blocks, "whole": whole, "json-diff": json_diff, "json-edits": json_edits}
+FORMS = {"diff": diff, "blocks": blocks, "whole": whole, "json-edits": json_edits, "json-diff": json_diff}
 
 
 def edits(sample, change, git):
-    """Pairs of old and new text of which each old one stands in exactly one place of the file; None if there are none."""
+    """Pairs of old and new text, each old one standing in exactly one place of the file; None if there are none."""
     if change.old is None:
         return [("", change.new)]
     old, new = change.old.split("\n")[:-1], change.new.split("\n")[:-1]
@@ -104,12 +103,16 @@ def edits(sample, change, git):
 
 def changed(sample, change, git):
     """For each hunk without context: its lines of the old file, from and to, and where the new ones begin."""
-    text = git.bytes("diff", "-U0", "--no-renames", sample.base, sample.commit, "--", change.path).decode()
+    text = diff_of(sample, change, git, "-U0")
     for a, n_old, c, n_new in re.findall(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", text, re.MULTILINE):
         n_old, n_new = (1 if n == "" else int(n) for n in (n_old, n_new))
         # Where a side has no lines, git names the line before.
         start, new_start = (int(a) if n_old == 0 else int(a) - 1), (int(c) if n_new == 0 else int(c) - 1)
         yield start, start + n_old, new_start
+
+
+def diff_of(sample, change, git, *options):
+    return git.bytes("diff", *options, "--no-renames", sample.base, sample.commit, "--", change.path).decode()
 
 
 def joined(spans):
