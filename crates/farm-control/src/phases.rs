@@ -28,10 +28,8 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) {
     let mut commits = control.store.commits();
     loop {
         commits.mark_unchanged();
-        for state in [ChangeState::Plan, ChangeState::CodePhase, ChangeState::Build1] {
-            if let Err(error) = advance_all(&control, state).await {
-                tracing::error!(%error, "changes are not moved on while the store does not answer");
-            }
+        if let Err(error) = step(&control).await {
+            tracing::error!(%error, "changes are not moved on while the store does not answer");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -41,11 +39,14 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) {
     }
 }
 
-async fn advance_all(control: &Control, state: ChangeState) -> Result<(), ControlError> {
-    let filter = ChangeFilter { state: Some(state), repository: None };
-    for change in control.store.changes(&filter, Page::first(AT_ONCE)).await? {
-        if let Err(error) = advance(control, &change).await {
-            tracing::warn!(change = %change.id, state = state.name(), %error, "not moved on; tried again later");
+/// Looks once at every change that the farm itself has work to do for. Doing it twice does no harm.
+pub async fn step(control: &Control) -> Result<(), ControlError> {
+    for state in [ChangeState::Plan, ChangeState::CodePhase, ChangeState::Build1] {
+        let filter = ChangeFilter { state: Some(state), repository: None };
+        for change in control.store.changes(&filter, Page::first(AT_ONCE)).await? {
+            if let Err(error) = advance(control, &change).await {
+                tracing::warn!(change = %change.id, state = state.name(), %error, "not moved on; tried again later");
+            }
         }
     }
     Ok(())
@@ -67,9 +68,12 @@ async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), Contro
         return Ok(());
     }
     let failed: Vec<&TaskView> = tasks.iter().filter(|task| task.status != Some(Status::Success)).collect();
-    if let Some(first) = failed.first() {
+    if !failed.is_empty() {
+        // What failed of itself, not what could not begin because of it.
+        let own = |task: &&&TaskView| task.reason != Some(Reason::PrecedingFailed);
+        let cause = failed.iter().find(own).or(failed.first()).and_then(|task| task.reason);
         let notes = failed.iter().map(|task| format!("{}: {}", task.task.id, ended(task))).collect();
-        return leave(control, change, ChangeState::Failed, first.reason, notes).await;
+        return leave(control, change, ChangeState::Failed, cause, notes).await;
     }
     match control.integrate(change, &tasks).await? {
         Integrated::Pushed(integration) => {
@@ -154,12 +158,13 @@ fn build_task(change: &ChangeView, commit: &farm_core::id::Oid) -> Result<Coding
     })
 }
 
-/// The tasks of this change that were not made by control to check it.
+/// The tasks of this change that were not made by control to check it, oldest first.
 async fn patches(control: &Control, change: &ChangeView) -> Result<Vec<TaskView>, ControlError> {
     let filter = TaskFilter { change: Some(change.id.clone()), ..TaskFilter::default() };
     let mut tasks = control.store.tasks(&filter, Page::first(MAX_TASKS)).await?;
     // What a person's retry replaced is not what counts any more.
     tasks.retain(|view| view.task.kind.yields() != Yield::Checks && view.replaced_by.is_none());
+    tasks.reverse();
     Ok(tasks)
 }
 

@@ -24,7 +24,8 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) {
     }
 }
 
-async fn once(control: &Control) -> Result<(), ControlError> {
+/// Puts right once what is wrong by now.
+pub async fn once(control: &Control) -> Result<(), ControlError> {
     let swept = control.store.sweep(control.now_ms()).await?;
     for task in &swept.expired {
         control.metrics.leases_expired.inc();
