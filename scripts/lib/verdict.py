@@ -21,6 +21,8 @@ def results(tasks, found):
                 problems.append(f"{id}: {result['status']}: {' / '.join(result['notes'])[:2000]}")
             elif result["branch_name"] != f"agt/{id}":
                 problems.append(f"{id}: its branch is called {result['branch_name']!r}")
+            elif not result["commit_sha"]:
+                problems.append(f"{id}: SUCCESS without a commit")
     return problems
 
 
