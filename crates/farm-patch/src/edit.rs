@@ -60,6 +60,8 @@ pub(crate) struct Hunk {
     pub(crate) counts_wrong: bool,
     /// The reply says twice which lines are context: by right counts, or by writing them on both sides of a replacement.
     pub(crate) sure_context: bool,
+    /// The counts are wrong in just the way that they are when new lines have lost their `+`.
+    pub(crate) may_hide_new: bool,
     /// Lines that stand above the place, outermost first (`@@ class A`).
     pub(crate) anchors: Vec<String>,
     /// The last line of the hunk is the last of the file.
@@ -124,6 +126,11 @@ impl Hunk {
     /// Iterates over the lines that the file has after the edit.
     pub(crate) fn after(&self) -> impl DoubleEndedIterator<Item = &Line> {
         self.lines.iter().filter(|line| line.kind != Kind::Drop)
+    }
+
+    /// Gives by how many lines the hunk makes the file longer.
+    pub(crate) fn growth(&self) -> i64 {
+        self.after().count() as i64 - self.before().count() as i64
     }
 
     /// Tells whether the hunk changes anything, by its own words.

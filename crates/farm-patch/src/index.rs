@@ -1,7 +1,7 @@
 //! A file prepared for finding lines in it: every line hashed once by its loose key.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use crate::refusal::{Code, Refusal};
@@ -34,7 +34,17 @@ pub(crate) struct View<'a> {
     pub(crate) lines: Vec<Cow<'a, str>>,
     ids: HashMap<Vec<u8>, u32>,
     keys: Vec<u32>,
-    places: Vec<Vec<u32>>,
+    /// The lines sorted by key, and where each key's lines begin.
+    by_key: Vec<u32>,
+    starts: Vec<u32>,
+    joined: OnceCell<Joined>,
+}
+
+/// The lines as one text with plain newlines, and where each begins.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) text: String,
+    pub(crate) starts: Vec<usize>,
 }
 
 /// A line of a pattern as the file knows it: `None` if no line of the file is like it.
@@ -44,23 +54,51 @@ impl<'a> View<'a> {
     pub(crate) fn new(content: &'a [u8]) -> View<'a> {
         let text = Text::split(content);
         let lines: Vec<Cow<str>> = text.lines.iter().map(|line| shown(line.bytes)).collect();
-        let mut view =
-            View { text, lines: Vec::new(), ids: HashMap::new(), keys: Vec::new(), places: Vec::new() };
-        for (idx, line) in lines.iter().enumerate() {
-            let next = view.ids.len() as u32;
-            let id = *view.ids.entry(loose_key(line)).or_insert(next);
-            view.keys.push(id);
-            if id == next {
-                view.places.push(Vec::new());
-            }
-            view.places[id as usize].push(idx as u32);
+        let mut ids: HashMap<Vec<u8>, u32> = HashMap::with_capacity(lines.len());
+        let mut keys = Vec::with_capacity(lines.len());
+        let mut starts = vec![0];
+        let mut key = Vec::new();
+        for line in &lines {
+            loose_key(line, &mut key);
+            let id = ids.get(&key).copied().unwrap_or_else(|| {
+                let id = ids.len() as u32;
+                ids.insert(key.clone(), id);
+                starts.push(0);
+                id
+            });
+            keys.push(id);
+            starts[id as usize + 1] += 1;
         }
-        view.lines = lines;
-        view
+        for id in 1..starts.len() {
+            starts[id] += starts[id - 1];
+        }
+        let mut next = starts.clone();
+        let mut by_key = vec![0; keys.len()];
+        for (idx, id) in keys.iter().enumerate() {
+            let slot = &mut next[*id as usize];
+            by_key[*slot as usize] = idx as u32;
+            *slot += 1;
+        }
+        View { text, lines, ids, keys, by_key, starts, joined: OnceCell::new() }
+    }
+
+    /// Joins the lines for edits that are not of whole lines; done once.
+    pub(crate) fn joined(&self) -> &Joined {
+        self.joined.get_or_init(|| {
+            let mut joined = Joined { text: String::new(), starts: Vec::with_capacity(self.lines.len()) };
+            for line in &self.lines {
+                joined.starts.push(joined.text.len());
+                joined.text.push_str(line);
+                joined.text.push('\n');
+            }
+            joined
+        })
     }
 
     pub(crate) fn key(&self, line: &str) -> Key {
-        self.ids.get(&loose_key(line)).copied()
+        let mut key = Vec::with_capacity(line.len());
+        loose_key(line, &mut key);
+        self.ids.get(&key).copied()
     }
 
     pub(crate) fn keys<'l>(&self, lines: impl Iterator<Item = &'l str>) -> Vec<Key> {
@@ -69,7 +107,9 @@ impl<'a> View<'a> {
 
     /// Gives the lines with this key, rising.
     pub(crate) fn lines_like(&self, key: Key) -> &[u32] {
-        key.map_or(&[], |id| &self.places[id as usize])
+        key.map_or(&[], |id| {
+            &self.by_key[self.starts[id as usize] as usize..self.starts[id as usize + 1] as usize]
+        })
     }
 
     /// Finds every place where the pattern's keys stand in a row, rising.

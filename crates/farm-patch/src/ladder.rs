@@ -5,6 +5,7 @@
 
 mod anchors;
 mod applied;
+mod choice;
 mod elided;
 mod fit;
 mod forgotten;
@@ -12,15 +13,16 @@ mod nearest;
 mod piece;
 mod shortened;
 mod skipped;
+mod structural;
 mod typography;
 
-use crate::edit::{EndNewline, Hunk, Kind, Line};
+use crate::edit::{EndNewline, Hunk, Line};
 use crate::index::{Budget, View};
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
 use crate::text::{Ending, is_weak};
 use applied::Afterimages;
-use fit::Spot;
+use choice::{choose, floor, rated};
 
 /// A place for a hunk, and the lines of the file that it keeps, drops and adds there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +58,21 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     if let Some(piece) = &hunk.piece
         && let Some(verdict) = piece::place(piece, view, budget)?
     {
+        if let (Verdict::Placed(places), false) = (&verdict, piece.all) {
+            let done = Afterimages::find(hunk, view, Tier::LostSpace, budget)?;
+            places.iter().try_for_each(|place| done.settle_alike(hunk, view, place))?;
+        }
         return Ok(verdict);
     }
     let before: Vec<&Line> = hunk.before().collect();
     if before.is_empty() {
         return without_context(hunk, view);
     }
+    if let Some(place) = exactly_as_stated(hunk, &before, view, budget)? {
+        return Ok(applied::settle_stated(hunk, view, place));
+    }
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
-    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?)?;
+    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?, budget)?;
     let by_distance = nearest_first(&candidates, hunk.stated);
     let done = Afterimages::find(hunk, view, Tier::LostSpace, budget)?;
 
@@ -106,29 +115,35 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     if let (Some(first), true) = (done.telling().first(), candidates.is_empty()) {
         return Ok(Verdict::Already(*first));
     }
-    structural(hunk, &before, view, budget)?
+    structural::place(hunk, &before, view, budget)?
         .map_or_else(|| Err(nearest::no_match(hunk, &before, view, budget)), Ok)
+}
+
+/// Takes the stated place without a look at others, where every line is as stated.
+fn exactly_as_stated(
+    hunk: &Hunk,
+    before: &[&Line],
+    view: &View,
+    budget: &Budget,
+) -> Result<Option<Placement>, Refusal> {
+    let Some(start) = hunk.stated.filter(|_| !hunk.at_end && hunk.anchors.is_empty()) else {
+        return Ok(None);
+    };
+    budget.spend(before.len())?;
+    let window = start.checked_add(before.len()).and_then(|end| view.lines.get(start..end));
+    match window.and_then(|window| fit::fit(before, window, Tier::Exact)) {
+        Some(fit) => rated(hunk, view, fit::checked(hunk, before, view, start, Tier::Exact, &fit)?).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Places a hunk by exact lines alone, in a text that earlier hunks of the same reply have already changed.
 pub(crate) fn place_exactly(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Option<Placement>, Refusal> {
     let before: Vec<&Line> = hunk.before().collect();
     let keys = view.keys(before.iter().map(|line| line.text.as_str()));
-    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?)?;
+    let candidates = anchors::narrowed(hunk, view, view.candidates(&keys, budget)?, budget)?;
     let found = matches(hunk, &before, view, &candidates, Tier::Exact, budget)?;
     choose(&Hunk { stated: None, ..hunk.clone() }, view, found)
-}
-
-/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
-fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
-    let same = |a: usize, b: usize| {
-        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
-    };
-    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
-    place.added.is_empty()
-        && place.dropped.iter().any(|&line| {
-            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
-        })
 }
 
 /// Tells whether each telling line of the hunk stands in the file as it is, so that they may mean another place than the loose one.
@@ -141,56 +156,6 @@ fn all_stand_elsewhere(before: &[&Line], view: &View, budget: &Budget) -> Result
         }
     }
     Ok(true)
-}
-
-fn structural(
-    hunk: &Hunk,
-    before: &[&Line],
-    view: &View,
-    budget: &Budget,
-) -> Result<Option<Verdict>, Refusal> {
-    if !applied::shows(hunk) {
-        return Ok(None);
-    }
-    for (tier, rung) in [(Tier::ForgottenPlus, forgotten::layouts as Rung), (Tier::Skipped, skipped::layouts)]
-    {
-        if let Some(place) = laid_out(hunk, rung(hunk, before, view, budget)?, tier, view, budget)? {
-            return Ok(Some(Verdict::Placed(vec![place])));
-        }
-    }
-    if let Some(places) = elided::places(hunk, view, budget)? {
-        return Ok(Some(Verdict::Placed(places)));
-    }
-    let layouts = shortened::layouts(hunk, before, view, budget)?;
-    Ok(laid_out(hunk, layouts, Tier::Shortened, view, budget)?.map(|place| Verdict::Placed(vec![place])))
-}
-
-/// A rung that says where each line of the hunk could stand.
-type Rung = fn(&Hunk, &[&Line], &View, &Budget) -> Result<Vec<Vec<Spot>>, Refusal>;
-
-/// Takes the only layout, unless the file also reads there as if the hunk had been applied in just that way.
-fn laid_out(
-    hunk: &Hunk,
-    layouts: Vec<Vec<Spot>>,
-    tier: Tier,
-    view: &View,
-    budget: &Budget,
-) -> Result<Option<Placement>, Refusal> {
-    let built = layouts.iter().map(|spots| fit::build(hunk, spots, tier));
-    let allowed: Vec<Placement> = built.filter(|place| anchors::allow(hunk, view, place.start)).collect();
-    let place = choose(hunk, view, allowed)?;
-    if let Some(place) = &place {
-        if drops_one_of_a_run(place, view) {
-            return Err(Refusal::new(Code::Ambiguous, "a removed line stands beside another like it")
-                .expected(nearest::wanted(hunk))
-                .found(vec![nearest::numbered(view, place.start)]));
-        }
-        for spots in &layouts {
-            let told = fit::resolved(hunk, spots);
-            Afterimages::find(&told, view, Tier::TrailingSpace, budget)?.settle_alike(&told, view, place)?;
-        }
-    }
-    Ok(place)
 }
 
 /// Places a hunk that names no line of the file: that is clear only in an empty file, or at a stated end.
@@ -239,63 +204,6 @@ fn matches(
         found.retain(|(start, _)| at_file_end(*start));
     }
     found.into_iter().map(|(start, fit)| fit::checked(hunk, before, view, start, tier, &fit)).collect()
-}
-
-/// Takes the only place, or the one that the stated line points at clearly; refuses where several are left.
-fn choose(hunk: &Hunk, view: &View, mut found: Vec<Placement>) -> Result<Option<Placement>, Refusal> {
-    if found.len() <= 1 {
-        return found.pop().map(|place| rated(hunk, view, place)).transpose();
-    }
-    if let Some(stated) = hunk.stated {
-        found.sort_by_key(|place| place.start.abs_diff(stated));
-        let (first, second) = (found[0].start.abs_diff(stated), found[1].start.abs_diff(stated));
-        if clearly_nearest(first, second) && !hunk.counts_wrong {
-            return rated(hunk, view, found.swap_remove(0)).map(Some);
-        }
-    }
-    let places = found.iter().map(|place| nearest::numbered(view, place.start)).collect();
-    Err(Refusal::new(Code::Ambiguous, format!("the lines stand in {} places or more", found.len()))
-        .expected(nearest::wanted(hunk))
-        .found(places))
-}
-
-/// Tells whether all changes stand between context, or at an end of the file.
-fn has_context(hunk: &Hunk, place: &Placement, n_lines: usize) -> bool {
-    let open = |line: Option<&Line>| line.is_some_and(|line| line.kind != Kind::Keep);
-    let last = place.kept.iter().chain(&place.dropped).max();
-    (!open(hunk.lines.first()) || place.start == 0)
-        && (!open(hunk.lines.last()) || last.is_none_or(|last| last + 1 == n_lines))
-}
-
-/// Decides when a stated line may break a tie: a slip of a few lines, and the next candidate far off.
-fn clearly_nearest(first: usize, second: usize) -> bool {
-    const SLIP: usize = 3;
-    first <= SLIP && second >= 20 && second >= 10 * first
-}
-
-/// Gives the place with its final tier, unless wrong counts may hide lines that say where the new ones go.
-fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Placement, Refusal> {
-    if hunk.counts_wrong && !has_context(hunk, &place, view.lines.len()) {
-        return Err(Refusal::new(
-            Code::Ambiguous,
-            "lines may be missing between the new lines and the only context they have",
-        )
-        .expected(nearest::wanted(hunk))
-        .found(vec![nearest::numbered(view, place.start)])
-        .hint("repeat the lines of the file above and below the new ones"));
-    }
-    if place.tier == Tier::Exact && hunk.stated.is_some_and(|stated| stated != place.start) {
-        place.tier = Tier::Moved;
-    }
-    place.tier = floor(hunk, place.tier);
-    Ok(place)
-}
-
-/// Raises a tier by what the reader of the format had to forgive.
-fn floor(hunk: &Hunk, tier: Tier) -> Tier {
-    let counts = if hunk.counts_wrong { Tier::Counts } else { Tier::Already };
-    let bare = if hunk.lines.iter().any(|line| line.bare) { Tier::LostSpace } else { Tier::Already };
-    tier.max(counts).max(bare)
 }
 
 fn nearest_first(candidates: &[usize], stated: Option<usize>) -> Vec<usize> {

@@ -89,11 +89,11 @@ pub(crate) fn shown(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-/// Gives what is left of a line when no rung of the ladder is to tell it from its relatives: no white space, plain punctuation.
+/// Writes into `key` what is left of a line when no rung of the ladder is to tell it from its relatives: no white space, plain punctuation.
 ///
 /// Two lines that any rung takes for equal have equal keys, so one index by key finds all candidates.
-pub(crate) fn loose_key(line: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(line.len());
+pub(crate) fn loose_key(line: &str, key: &mut Vec<u8>) {
+    key.clear();
     for character in line.chars() {
         if character.is_ascii() {
             if !character.is_ascii_whitespace() && character != '\x0b' {
@@ -105,7 +105,6 @@ pub(crate) fn loose_key(line: &str) -> Vec<u8> {
             key.extend(character.encode_utf8(&mut [0; 4]).bytes());
         }
     }
-    key
 }
 
 /// Gives the ASCII spelling of a typographic character.
@@ -171,6 +170,11 @@ mod tests {
 
     #[test]
     fn keys_forget_space_and_typography_only() {
+        let loose_key = |line: &str| {
+            let mut key = Vec::new();
+            super::loose_key(line, &mut key);
+            key
+        };
         assert_eq!(loose_key("  a\u{201c}b\u{201d} \u{2026}\t"), loose_key("a\"b\"..."));
         assert_ne!(loose_key("a-b"), loose_key("ab"));
         assert_ne!(loose_key("é"), loose_key("e"));

@@ -214,19 +214,25 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
     let mut late: Vec<(&Hunk, Refusal)> = Vec::new();
     let mut placed = Vec::new();
     let mut all_already = true;
+    // Hunks that are applied already have moved the lines below them.
+    let mut drift = 0;
     for (idx, hunk) in hunks.iter().enumerate() {
         if hunks[..idx].iter().rev().take(RECENT).any(|earlier| earlier.says_the_same(hunk)) {
             continue;
         }
+        let hunk = &moved_on(hunk, drift);
         match ladder::place(hunk, &view, budget) {
             Ok(Verdict::Already(line)) => {
+                drift += hunk.growth();
                 placed.push(Placed { tier: Tier::Already, offset: offset(hunk, line), line: line + 1 })
             }
             Ok(Verdict::Placed(found)) => {
                 all_already = false;
                 places.extend(found.into_iter().map(|place| (idx, place)));
             }
-            Err(refusal) if refusal.code == Code::NoMatch && hunks.len() > 1 => late.push((hunk, refusal)),
+            Err(refusal) if refusal.code == Code::NoMatch && hunks.len() > 1 => {
+                late.push((&hunks[idx], refusal))
+            }
             Err(refusal) => return Err(refusal.hunk(hunk.number)),
         }
     }
@@ -269,6 +275,16 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
     }
     detect::added_lines(path, Some(&view), added.iter().map(String::as_str))?;
     Ok(Edited { content, placed, all_already })
+}
+
+fn moved_on(hunk: &Hunk, drift: i64) -> Cow<'_, Hunk> {
+    match hunk.stated {
+        Some(stated) if drift != 0 => {
+            let stated = stated.saturating_add_signed(isize::try_from(drift).unwrap_or(0));
+            Cow::Owned(Hunk { stated: Some(stated), ..hunk.clone() })
+        }
+        _ => Cow::Borrowed(hunk),
+    }
 }
 
 fn overlap(hunk: &Hunk) -> Refusal {

@@ -42,7 +42,7 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
         let mut read = hunk::read(lines, next, hunks.len() + 1)?;
         exact = exact && read.is_exact();
         trusted = trusted && read.new_start_agrees(drift);
-        drift += read.growth();
+        drift += read.hunk.growth();
         if !trusted {
             read.hunk.stated = None;
         }

@@ -90,14 +90,11 @@ impl Afterimages {
         let Some(at) = self.over(hunk, &place).filter(|_| n_added > 0 || !as_stated) else {
             return Ok(Verdict::Placed(vec![place]));
         };
-        let open_above = hunk.lines.first().is_some_and(|line| line.kind == Kind::Add);
-        let open_below = hunk.lines.last().is_some_and(|line| line.kind == Kind::Add);
-        let one_side_open = (open_below && at == place.start) || (open_above && at + n_added == place.start);
-        match (place.dropped.is_empty() && one_side_open, as_stated) {
-            (true, _) => Ok(Verdict::Already(at)),
+        match (repeated_addition(hunk, view, &place), as_stated) {
+            (Some(at), _) => Ok(Verdict::Already(at)),
             // Git's own reading: context on both sides, at the stated line.
-            (false, true) => Ok(Verdict::Placed(vec![place])),
-            (false, false) => Err(either_way(hunk, view, &place, at)),
+            (None, true) => Ok(Verdict::Placed(vec![place])),
+            (None, false) => Err(either_way(hunk, view, &place, at)),
         }
     }
 
@@ -133,6 +130,25 @@ impl Afterimages {
         let (n_before, n_after) = (hunk.before().count(), hunk.after().count());
         self.places.iter().copied().find(|at| *at < place.start + n_before && place.start < at + n_after)
     }
+}
+
+/// Accepts an exact place at the stated line, unless all the hunk adds stands there already.
+pub(super) fn settle_stated(hunk: &Hunk, view: &View, place: Placement) -> Verdict {
+    repeated_addition(hunk, view, &place).map_or_else(|| Verdict::Placed(vec![place]), Verdict::Already)
+}
+
+/// Tells where new lines at an open edge of the hunk stand already, if it does nothing but add.
+fn repeated_addition(hunk: &Hunk, view: &View, place: &Placement) -> Option<usize> {
+    let after: Vec<&Line> = hunk.after().collect();
+    let n_added = place.added.len();
+    let is_new = |line: Option<&Line>| line.is_some_and(|line| line.kind == Kind::Add);
+    let below = is_new(hunk.lines.last()).then_some(place.start);
+    let above = place.start.checked_sub(n_added).filter(|_| is_new(hunk.lines.first()));
+    let stands = |at: &usize| {
+        let window = view.lines.get(*at..*at + after.len());
+        window.is_some_and(|window| fit::fit(&after, window, Tier::LostSpace).is_some())
+    };
+    [below, above].into_iter().flatten().filter(|_| place.dropped.is_empty()).find(stands)
 }
 
 fn either_way(hunk: &Hunk, view: &View, place: &Placement, done: usize) -> Refusal {

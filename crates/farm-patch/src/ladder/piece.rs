@@ -2,13 +2,13 @@
 
 use super::{Added, Placement, Verdict};
 use crate::edit::{EndNewline, Piece};
-use crate::index::{Budget, View};
+use crate::index::{Budget, Joined, View};
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
 use crate::text::is_weak;
 
 /// Bytes of plain text search that cost as much as one line comparison.
-const BYTES_A_COMPARISON: usize = 64;
+const BYTES_A_COMPARISON: usize = 32;
 
 /// Finds the piece as it is; `None` if the file does not have it or has it as whole lines, which are the ladder's to place.
 pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Option<Verdict>, Refusal> {
@@ -16,17 +16,11 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
         return Ok(None);
     }
     let (search, replace) = (piece.search.replace("\r\n", "\n"), piece.replace.replace("\r\n", "\n"));
-    let mut text = String::new();
-    let mut starts = Vec::with_capacity(view.lines.len());
-    for line in &view.lines {
-        starts.push(text.len());
-        text.push_str(line);
-        text.push('\n');
-    }
+    let Joined { text, starts } = view.joined();
     budget.spend(text.len() / BYTES_A_COMPARISON)?;
 
     let found: Vec<usize> =
-        overlapping_matches(&text, &search).take(if piece.all { usize::MAX } else { 4 }).collect();
+        overlapping_matches(text, &search).take(if piece.all { usize::MAX } else { 4 }).collect();
     let Some(&first) = found.first() else {
         return Ok(None);
     };
@@ -45,7 +39,7 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
         )
         .hint("end both texts with a newline, or neither"));
     }
-    if let Some(at) = found.iter().find(|at| is_applied(&text, **at, &search, &replace)) {
+    if let Some(at) = found.iter().find(|at| is_applied(text, **at, &search, &replace)) {
         return if found.len() == 1 {
             Ok(Some(Verdict::Already(line_of(*at))))
         } else {
@@ -55,7 +49,7 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
     if found.len() > 1 && !piece.all {
         return Err(several(&found, view, line_of, &search));
     }
-    if let Some(at) = found.iter().find(|at| cuts_a_word(&text, **at, &search)) {
+    if let Some(at) = found.iter().find(|at| cuts_a_word(text, **at, &search)) {
         return Err(Refusal::new(Code::Ambiguous, "the text to be replaced is only a part of a word there")
             .expected(search.lines().map(str::to_owned).collect())
             .found(vec![super::nearest::numbered(view, line_of(*at))])
@@ -64,7 +58,7 @@ pub(super) fn place(piece: &Piece, view: &View, budget: &Budget) -> Result<Optio
     if found.windows(2).any(|pair| pair[0] + search.len() > pair[1]) {
         return Err(several(&found, view, line_of, &search));
     }
-    Ok(Some(Verdict::Placed(joined_by_line(&found, &search, &replace, &text, &starts, &line_of))))
+    Ok(Some(Verdict::Placed(joined_by_line(&found, &search, &replace, text, starts, &line_of))))
 }
 
 /// Turns the replacements into whole-line placements; those that share a line become one.

@@ -39,10 +39,6 @@ impl Read {
     pub(super) fn is_exact(&self) -> bool {
         self.numbers.is_some() && !self.hunk.counts_wrong && !self.hunk.lines.iter().any(|line| line.bare)
     }
-
-    pub(super) fn growth(&self) -> i64 {
-        self.hunk.after().count() as i64 - self.hunk.before().count() as i64
-    }
 }
 
 /// Tells whether a line opens a hunk, with numbers or without.
@@ -238,7 +234,7 @@ fn finish(body: Body, number: usize, next: usize, numbers: Option<Numbers>, coun
         let start = if numbers.n_old == 0 { numbers.old_start } else { numbers.old_start.saturating_sub(1) };
         usize::try_from(start).ok()
     });
-    let hunk = Hunk {
+    let mut hunk = Hunk {
         number,
         lines: body.lines,
         stated,
@@ -248,5 +244,8 @@ fn finish(body: Body, number: usize, next: usize, numbers: Option<Numbers>, coun
         end,
         ..Hunk::default()
     };
+    hunk.may_hide_new = numbers.is_some_and(|numbers| {
+        hunk.after().count() as u64 == numbers.n_new && hunk.before().count() as u64 > numbers.n_old
+    });
     Read { hunk, next, numbers }
 }

@@ -1,0 +1,74 @@
+//! The rungs that lay the lines of a hunk out otherwise than in a row, tried when no row of the file fits.
+
+use super::applied::{self, Afterimages};
+use super::choice::choose;
+use super::fit::{self, Spot};
+use super::{Placement, Verdict, anchors, elided, forgotten, nearest, shortened, skipped};
+use crate::edit::{Hunk, Line};
+use crate::index::{Budget, View};
+use crate::patch::Tier;
+use crate::refusal::{Code, Refusal};
+
+/// Tries the rungs in their order; `None` if none of them finds a place.
+pub(super) fn place(
+    hunk: &Hunk,
+    before: &[&Line],
+    view: &View,
+    budget: &Budget,
+) -> Result<Option<Verdict>, Refusal> {
+    if !applied::shows(hunk) {
+        return Ok(None);
+    }
+    for (tier, rung) in [(Tier::ForgottenPlus, forgotten::layouts as Rung), (Tier::Skipped, skipped::layouts)]
+    {
+        if let Some(place) = laid_out(hunk, rung(hunk, before, view, budget)?, tier, view, budget)? {
+            return Ok(Some(Verdict::Placed(vec![place])));
+        }
+    }
+    if let Some(places) = elided::places(hunk, view, budget)? {
+        return Ok(Some(Verdict::Placed(places)));
+    }
+    let layouts = shortened::layouts(hunk, before, view, budget)?;
+    Ok(laid_out(hunk, layouts, Tier::Shortened, view, budget)?.map(|place| Verdict::Placed(vec![place])))
+}
+
+/// A rung that says where each line of the hunk could stand.
+type Rung = fn(&Hunk, &[&Line], &View, &Budget) -> Result<Vec<Vec<Spot>>, Refusal>;
+
+/// Takes the only layout, unless the file also reads there as if the hunk had been applied in just that way.
+fn laid_out(
+    hunk: &Hunk,
+    layouts: Vec<Vec<Spot>>,
+    tier: Tier,
+    view: &View,
+    budget: &Budget,
+) -> Result<Option<Placement>, Refusal> {
+    let built = layouts.iter().map(|spots| fit::build(hunk, spots, tier));
+    let allowed: Vec<Placement> =
+        built.filter(|place| anchors::allow(hunk, view, place.start, budget)).collect();
+    let place = choose(hunk, view, allowed)?;
+    if let Some(place) = &place {
+        if drops_one_of_a_run(place, view) {
+            return Err(Refusal::new(Code::Ambiguous, "a removed line stands beside another like it")
+                .expected(nearest::wanted(hunk))
+                .found(vec![nearest::numbered(view, place.start)]));
+        }
+        for spots in &layouts {
+            let told = fit::resolved(hunk, spots);
+            Afterimages::find(&told, view, Tier::TrailingSpace, budget)?.settle_alike(&told, view, place)?;
+        }
+    }
+    Ok(place)
+}
+
+/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
+fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
+    let same = |a: usize, b: usize| {
+        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
+    };
+    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
+    place.added.is_empty()
+        && place.dropped.iter().any(|&line| {
+            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
+        })
+}
