@@ -60,8 +60,8 @@ pub(crate) struct Hunk {
     pub(crate) counts_wrong: bool,
     /// The reply says twice which lines are context: by right counts, or by writing them on both sides of a replacement.
     pub(crate) sure_context: bool,
-    /// The counts are wrong in just the way that they are when new lines have lost their `+`.
-    pub(crate) may_hide_new: bool,
+    /// How many new lines have lost their `+`, if that is what is wrong with the counts.
+    pub(crate) n_hidden_new: usize,
     /// Lines that stand above the place, outermost first (`@@ class A`).
     pub(crate) anchors: Vec<String>,
     /// The last line of the hunk is the last of the file.

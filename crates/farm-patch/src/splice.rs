@@ -3,7 +3,7 @@
 use crate::edit::EndNewline;
 use crate::index::View;
 use crate::ladder::Placement;
-use crate::text::{Ending, bom};
+use crate::text::{BOM, Ending};
 
 /// Two placements that cannot both stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn write(view: &View, places: &[Placement], fates: &[Fate], gap_owner: &[Option<
         Some(EndNewline::Remove) => false,
         _ => view.text.ends_with_newline(),
     };
-    let mut content = if view.text.bom { bom().to_vec() } else { Vec::new() };
+    let mut content = if view.text.bom { BOM.to_vec() } else { Vec::new() };
     let n_lines = lines.len();
     for (idx, (bytes, ending)) in lines.into_iter().enumerate() {
         let ending = match (idx + 1 == n_lines, ending) {

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The byte order mark of UTF-8.
+pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How a line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,11 +144,6 @@ pub(crate) fn split_indent(line: &str) -> (&str, &str) {
 /// Tells whether a line says nothing that could tell one place from another: no letter and no digit.
 pub(crate) fn is_weak(line: &str) -> bool {
     !line.chars().any(char::is_alphanumeric)
-}
-
-/// Adds the mark and splits nothing: the content of a new text for a file that had a mark.
-pub(crate) fn bom() -> &'static [u8] {
-    BOM
 }
 
 #[cfg(test)]

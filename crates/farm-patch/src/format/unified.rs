@@ -50,7 +50,7 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
         at = read.next;
     }
     if exact && header.is_plain() && !hunks.is_empty() {
-        crosscheck::agrees(&lines.text(start..at), &hunks)?;
+        crosscheck::agrees(&(lines.text(start..at) + "\n"), &hunks)?;
     }
     let edit = section(header, hunks)?;
     Ok((edit, at.max(start + 1)))

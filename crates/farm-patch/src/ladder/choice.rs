@@ -47,7 +47,8 @@ fn clearly_nearest(first: usize, second: usize) -> bool {
 pub(super) fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Placement, Refusal> {
     let elsewhere = hunk.stated != Some(place.start) && place.tier < Tier::ForgottenPlus;
     let blind = hunk.before().all(|line| is_weak(&line.text));
-    let doubtful = blind || elsewhere && (hunk.may_hide_new || !hunk.is_telling());
+    let faint = !hunk.is_telling() && (!place.added.is_empty() || drops_one_of_a_run(&place, view));
+    let doubtful = blind || elsewhere && (hunk.n_hidden_new > 0 || faint);
     let adrift = blind && elsewhere && hunk.stated.is_some();
     if adrift || hunk.counts_wrong && (doubtful || !has_context(hunk, &place, view.lines.len())) {
         return Err(Refusal::new(
@@ -70,4 +71,16 @@ pub(super) fn floor(hunk: &Hunk, tier: Tier) -> Tier {
     let counts = if hunk.counts_wrong { Tier::Counts } else { Tier::Already };
     let bare = if hunk.lines.iter().any(|line| line.bare) { Tier::LostSpace } else { Tier::Already };
     tier.max(counts).max(bare)
+}
+
+/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
+pub(super) fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
+    let same = |a: usize, b: usize| {
+        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
+    };
+    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
+    place.added.is_empty()
+        && place.dropped.iter().any(|&line| {
+            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
+        })
 }

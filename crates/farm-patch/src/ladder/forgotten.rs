@@ -58,13 +58,15 @@ pub(super) fn layouts(
 
 /// Sorts the lines, if enough of the hunk is left to know its place by.
 fn roles(hunk: &Hunk, before: &[&Line], keys: &[Key]) -> Option<Vec<Role>> {
-    let states_change = hunk.lines.iter().any(|line| line.kind != Kind::Keep);
     let mut roles: Vec<Role> = before
         .iter()
         .zip(keys)
         .map(|(line, key)| if line.kind == Kind::Keep && key.is_none() { Role::New } else { Role::Old })
         .collect();
-    if hunk.sure_context || !states_change || !roles.contains(&Role::New) {
+    let n_new = roles.iter().filter(|role| **role == Role::New).count();
+    // A hunk without any mark is believed only if its counts say how many marks are missing.
+    let states_change = hunk.lines.iter().any(|line| line.kind != Kind::Keep) || hunk.n_hidden_new == n_new;
+    if hunk.sure_context || !states_change || n_new == 0 {
         return None;
     }
     // A weak line that touches a new one, perhaps over other weak ones, may be new as well.

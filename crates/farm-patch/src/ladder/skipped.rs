@@ -26,7 +26,7 @@ pub(super) fn layouts(
     for &start in view.lines_like(keys[0]) {
         budget.spend(before.len())?;
         if let Some(spots) = lay(hunk, before, view, start as usize)
-            && unequivocal(hunk, &spots)
+            && unequivocal(hunk, &spots, view)
         {
             found.push(spots);
         }
@@ -42,18 +42,11 @@ fn lay(hunk: &Hunk, before: &[&Line], view: &View, start: usize) -> Option<Vec<S
         |text: &str| hunk.lines.iter().any(|line| line.kind == Kind::Add && line.text.trim() == text.trim());
     let mut spots = Vec::with_capacity(before.len());
     let mut at = start;
-    for (idx, line) in before.iter().enumerate() {
+    for line in before {
         let limit = at + MAX_SKIPPED;
         while view.lines.get(at)?.trim_end() != line.text.trim_end() {
             let have = &view.lines[at];
-            // A skipped line like the one above could as well be that one.
-            let above = idx.checked_sub(1).map(|above| before[above].text.trim());
-            if spots.is_empty()
-                || at >= limit
-                || !may_be_skipped(have)
-                || is_new(have)
-                || above == Some(have.trim())
-            {
+            if spots.is_empty() || at >= limit || !may_be_skipped(have) || is_new(have) {
                 return None;
             }
             at += 1;
@@ -77,7 +70,7 @@ fn may_be_skipped(line: &str) -> bool {
 }
 
 /// Refuses a place where skipped lines stand at a change in such a way that it could mean two things.
-fn unequivocal(hunk: &Hunk, spots: &[Spot]) -> bool {
+fn unequivocal(hunk: &Hunk, spots: &[Spot], view: &View) -> bool {
     let mut above: Option<(&Line, usize)> = None;
     let is_like_skipped = |line: &Line| line.kind == Kind::Drop && may_be_skipped(&line.text);
     let old_lines = hunk.lines.iter().enumerate().filter(|(_, line)| line.kind != Kind::Add);
@@ -93,6 +86,11 @@ fn unequivocal(hunk: &Hunk, spots: &[Spot]) -> bool {
             let in_place =
                 other.kind == Kind::Drop && line.kind == Kind::Keep && replaces(&hunk.lines[..idx], n_added);
             let both_drop = other.kind == Kind::Drop && line.kind == Kind::Drop;
+            // A skipped line like the one above it could as well be that one, which matters beside a change.
+            let twin = view.lines[line_above + 1..at].iter().any(|have| have.trim() == other.text.trim());
+            if twin && !amid_context(&hunk.lines, idx) {
+                return false;
+            }
             if both_drop || is_like_skipped(other) || is_like_skipped(line) || n_added > 0 && !in_place {
                 return false;
             }
@@ -100,6 +98,13 @@ fn unequivocal(hunk: &Hunk, spots: &[Spot]) -> bool {
         above = Some((line, at));
     }
     true
+}
+
+/// Tells whether the nearest lines that cannot be skipped, above and below this point of the hunk, are context, with no change before them.
+fn amid_context(lines: &[Line], point: usize) -> bool {
+    let stays = |line: &&Line| line.kind != Kind::Keep || !may_be_skipped(&line.text);
+    let is_context = |line: Option<&Line>| line.is_none_or(|line| line.kind == Kind::Keep);
+    is_context(lines[..point].iter().rev().find(stays)) && is_context(lines[point..].iter().find(stays))
 }
 
 /// Tells whether the last lines are dropped ones and as many new ones that read much like them.

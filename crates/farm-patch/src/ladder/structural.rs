@@ -1,7 +1,7 @@
 //! The rungs that lay the lines of a hunk out otherwise than in a row, tried when no row of the file fits.
 
 use super::applied::{self, Afterimages};
-use super::choice::choose;
+use super::choice::{choose, drops_one_of_a_run};
 use super::fit::{self, Spot};
 use super::{Placement, Verdict, anchors, elided, forgotten, nearest, shortened, skipped};
 use crate::edit::{Hunk, Line};
@@ -16,14 +16,16 @@ pub(super) fn place(
     view: &View,
     budget: &Budget,
 ) -> Result<Option<Verdict>, Refusal> {
+    let forgotten = forgotten::layouts(hunk, before, view, budget)?;
+    if let Some(place) = laid_out(hunk, forgotten, Tier::ForgottenPlus, view, budget)? {
+        return Ok(Some(Verdict::Placed(vec![place])));
+    }
     if !applied::shows(hunk) {
         return Ok(None);
     }
-    for (tier, rung) in [(Tier::ForgottenPlus, forgotten::layouts as Rung), (Tier::Skipped, skipped::layouts)]
-    {
-        if let Some(place) = laid_out(hunk, rung(hunk, before, view, budget)?, tier, view, budget)? {
-            return Ok(Some(Verdict::Placed(vec![place])));
-        }
+    let skipped = skipped::layouts(hunk, before, view, budget)?;
+    if let Some(place) = laid_out(hunk, skipped, Tier::Skipped, view, budget)? {
+        return Ok(Some(Verdict::Placed(vec![place])));
     }
     if let Some(places) = elided::places(hunk, view, budget)? {
         return Ok(Some(Verdict::Placed(places)));
@@ -31,9 +33,6 @@ pub(super) fn place(
     let layouts = shortened::layouts(hunk, before, view, budget)?;
     Ok(laid_out(hunk, layouts, Tier::Shortened, view, budget)?.map(|place| Verdict::Placed(vec![place])))
 }
-
-/// A rung that says where each line of the hunk could stand.
-type Rung = fn(&Hunk, &[&Line], &View, &Budget) -> Result<Vec<Vec<Spot>>, Refusal>;
 
 /// Takes the only layout, unless the file also reads there as if the hunk had been applied in just that way.
 fn laid_out(
@@ -59,16 +58,4 @@ fn laid_out(
         }
     }
     Ok(place)
-}
-
-/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
-fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
-    let same = |a: usize, b: usize| {
-        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
-    };
-    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
-    place.added.is_empty()
-        && place.dropped.iter().any(|&line| {
-            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
-        })
 }

@@ -244,8 +244,8 @@ fn finish(body: Body, number: usize, next: usize, numbers: Option<Numbers>, coun
         end,
         ..Hunk::default()
     };
-    hunk.may_hide_new = numbers.is_some_and(|numbers| {
-        hunk.after().count() as u64 == numbers.n_new && hunk.before().count() as u64 > numbers.n_old
-    });
+    if let Some(numbers) = numbers.filter(|numbers| hunk.after().count() as u64 == numbers.n_new) {
+        hunk.n_hidden_new = hunk.before().count().saturating_sub(numbers.n_old as usize);
+    }
     Read { hunk, next, numbers }
 }
