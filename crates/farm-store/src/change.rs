@@ -13,6 +13,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::accept::{self, Accepted, NewTask, Turns};
 use crate::error::{Result, StoreError};
 use crate::finish::By;
+use crate::person;
 use crate::read::Page;
 use crate::row::{TaskRow, get, get_id, get_json, get_u32, get_uint, int, parse, to_json};
 use crate::store::Store;
@@ -135,6 +136,7 @@ impl Store {
     }
 
     /// Moves a change that stands at `from`. Sent back to `code_phase`, it begins a new round with nothing integrated.
+    /// The tasks of one that fails are cancelled as far as they have not ended: nobody would use what they make.
     pub async fn move_change(
         &self,
         change: &ChangeId,
@@ -153,7 +155,11 @@ impl Store {
                     let detail = format!("change {change} cannot go from {from} to {to}: it is {is}");
                     return Err(StoreError::Conflict { detail });
                 }
-                record_move(tx, &view, to, reason, &notes, "control", now_ms).await
+                record_move(tx, &view, to, reason, &notes, "control", now_ms).await?;
+                if to == ChangeState::Failed {
+                    person::cancel_open(tx, &change, "control", now_ms).await?;
+                }
+                Ok(())
             })
         })
         .await

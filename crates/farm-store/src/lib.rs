@@ -9,8 +9,8 @@
 //!
 //! Read in this order: `store` (open, close), `writer` (group commit, and the transaction that operations see), `accept` and
 //! `change` (what becomes a row), `begin`, `run`, `prepare`, `complete` (the life of a task), `finish` (the one way to end
-//! it), `person` (cancel, retry), `dispatch` and `sweep` (what control does all the time), `lease`, `repository`, `read` and
-//! `journal` (the ledger). The tables are in `migrations/`.
+//! it), `person` (cancel, retry), `round` (a change sent back), `dispatch` and `sweep` (what control does all the time),
+//! `lease`, `repository`, `read` and `journal` (the ledger). The tables are in `migrations/`.
 
 mod accept;
 mod begin;
@@ -25,6 +25,7 @@ mod person;
 mod prepare;
 mod read;
 mod repository;
+mod round;
 mod row;
 mod run;
 mod schema;

@@ -61,13 +61,7 @@ impl Store {
                 tx.record(Event::Cancelled, &change, &actor, json!({}), now_ms);
                 let reason = Some(Reason::Cancelled);
                 change::record_move(tx, &view, ChangeState::Cancelled, reason, &[], &actor, now_ms).await?;
-                let query =
-                    sqlx::query("SELECT id FROM tasks WHERE change_id = $1 AND state <> 'done' ORDER BY seq");
-                let rows = tx.all(query.bind(change.as_str())).await?;
-                for row in &rows {
-                    cancel(tx, &get_id(row, "id")?, &actor, now_ms).await?;
-                }
-                Ok(rows.len())
+                cancel_open(tx, &change, &actor, now_ms).await
             })
         })
         .await
@@ -86,6 +80,16 @@ impl Store {
         self.write(move |tx| Box::pin(async move { retry(tx, &task, replacement, &actor, now_ms).await }))
             .await
     }
+}
+
+/// Cancels every task of a change that has not ended; answers how many those were.
+pub(crate) async fn cancel_open(tx: &mut Tx, change: &ChangeId, actor: &str, now_ms: u64) -> Result<usize> {
+    let query = sqlx::query("SELECT id FROM tasks WHERE change_id = $1 AND state <> 'done' ORDER BY seq");
+    let rows = tx.all(query.bind(change.as_str())).await?;
+    for row in &rows {
+        cancel(tx, &get_id(row, "id")?, actor, now_ms).await?;
+    }
+    Ok(rows.len())
 }
 
 async fn cancel(tx: &mut Tx, task: &TaskId, actor: &str, now_ms: u64) -> Result<CancelledTask> {

@@ -63,7 +63,7 @@ pub struct TaskView {
     pub done_ms: u64,
     /// When its result was published; 0 before.
     pub published_ms: u64,
-    /// The task that a person's retry began in its place.
+    /// The task that does its work anew: by a person's retry, or in another round of its change.
     pub replaced_by: Option<TaskId>,
 }
 

@@ -11,6 +11,7 @@ mod leases;
 mod life;
 mod model;
 mod precedence;
+mod rounds;
 mod stale;
 mod support;
 mod sweep;
