@@ -1,5 +1,6 @@
 //! A farm of processes on Apache Kafka: real broker, real git over HTTP, real gRPC, real sandbox. Only the model is a script.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -45,7 +46,18 @@ pub struct Farm {
     repositories: PathBuf,
     _control: Role,
     // The last, since all of the above live in it.
-    _home: TempDir,
+    home: TempDir,
+}
+
+impl Drop for Farm {
+    /// What a failed test leaves is what shows why.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.home.disable_cleanup(true);
+            let kept = self.home.path().display();
+            drop(writeln!(std::io::stderr(), "kept, with the logs of every role: {kept}"));
+        }
+    }
 }
 
 impl Farm {
@@ -84,8 +96,6 @@ impl Farm {
             ("kafka.group", name.as_str()),
             ("kafka.topic-prefix", prefix.as_str()),
             ("kafka.partitions", "4"),
-            // A worker that is killed must not hold its partitions for longer than a test wants to last.
-            ("kafka.properties", "session.timeout.ms=2000,heartbeat.interval.ms=300"),
             ("control.lease-ms", "5000"),
             ("control.sweep-ms", "200"),
             ("control.grpc-listen", "127.0.0.1:0"),
@@ -119,7 +129,7 @@ impl Farm {
             grpc,
             kafka,
             _control: control,
-            _home: home,
+            home,
         }
     }
 

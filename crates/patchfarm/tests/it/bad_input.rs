@@ -49,7 +49,10 @@ fn hard() -> Vec<(v1::CodingTask, &'static str)> {
     let edit = |id: &str| command(id, EDIT);
     let write = "mkdir -p .github/workflows && echo on: push > .github/workflows/ci.yml";
     vec![
-        (v1::CodingTask { repository: "nowhere".to_owned(), ..edit("unknown-repository") }, "repository_unknown"),
+        (
+            v1::CodingTask { repository: "nowhere".to_owned(), ..edit("unknown-repository") },
+            "repository_unknown",
+        ),
         (v1::CodingTask { repository: String::new(), ..edit("no-repository") }, "repository_unknown"),
         (v1::CodingTask { repository: "../relay".to_owned(), ..edit("climbing-repository") }, "task_invalid"),
         (v1::CodingTask { base_commit: "1".repeat(40), ..edit("missing-base") }, "base_missing"),
@@ -64,7 +67,7 @@ fn hard() -> Vec<(v1::CodingTask, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_record_has_one_answer_and_harms_nobody() {
-    let report = "all of it, ".repeat(1000);
+    let report = "all of it\n".repeat(1000);
     let rules = vec![rule(REPORT_GOAL, vec![Answer::text(report.as_str())])];
     let settings = [("kafka.max-record-bytes", MAX_RECORD_BYTES)];
     let farm = Farm::start(BINARY, &[RELAY, NOTES], rules, &settings).await;
@@ -93,7 +96,8 @@ async fn each_bad_record_has_one_answer_and_harms_nobody() {
         farm.offer(&task).await;
     }
     let waived = Some(v1::Checks { checks: Vec::new() });
-    farm.offer(&v1::CodingTask { checks: waived, repository: "notes".to_owned(), ..command("waived", EDIT) }).await;
+    farm.offer(&v1::CodingTask { checks: waived, repository: "notes".to_owned(), ..command("waived", EDIT) })
+        .await;
     farm.offer(&v1::CodingTask { kind: "analyze".to_owned(), ..task("long-report", REPORT_GOAL) }).await;
 
     for (task, reason) in hard() {
@@ -104,7 +108,8 @@ async fn each_bad_record_has_one_answer_and_harms_nobody() {
     }
     let waived = farm.result("waived").await;
     assert_eq!((waived.status.as_str(), waived.checks_from.as_str()), ("SUCCESS", "waived"), "{waived:?}");
-    assert_eq!(farm.result("long-report").await.notes, [report.trim_end()]);
+    let notes = farm.result("long-report").await.notes.concat();
+    assert!(notes.trim_end() == report.trim_end(), "{} bytes of {}", notes.len(), report.len());
 
     // What came last has gone through, so nothing more is on its way.
     farm.offer(&command("afterwards", EDIT)).await;
@@ -121,7 +126,10 @@ async fn each_bad_record_has_one_answer_and_harms_nobody() {
         assert!(twice.is_none(), "{what}: two dead letters");
         assert!(!header(record, "detail").is_empty(), "{what}");
         assert_eq!(header(record, "cut-from-bytes").is_empty(), what != "too large", "{what}");
-        assert_eq!(header(record, "headers-left-out"), if what == "more headers than fit" { "1" } else { "" });
+        assert_eq!(
+            header(record, "headers-left-out"),
+            if what == "more headers than fit" { "1" } else { "" }
+        );
     }
     let expected: BTreeMap<_, _> =
         expected.into_iter().map(|(at, (what, reason))| (at, (what, reason.to_owned()))).collect();

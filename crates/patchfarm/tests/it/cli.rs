@@ -9,7 +9,9 @@ use crate::BINARY;
 /// An empty folder to run in; nothing listens at the addresses of these settings.
 fn alone() -> (TempDir, Program) {
     let home = tempfile::tempdir().unwrap();
-    let program = Program::new(BINARY, home.path()).set("url", "http://127.0.0.1:9");
+    let program = Program::new(BINARY, home.path())
+        .set("url", "http://127.0.0.1:9")
+        .set("metrics.listen", "127.0.0.1:0");
     (home, program)
 }
 
@@ -21,7 +23,8 @@ fn row(shown: &Ran, key: &str) -> Value {
 #[tokio::test]
 async fn config_show_tells_each_origin_and_no_secret() {
     let (home, program) = alone();
-    std::fs::write(home.path().join("patchfarm.toml"), "token = \"hidden-1\"\n[worker]\nslots = 7\n").unwrap();
+    std::fs::write(home.path().join("patchfarm.toml"), "token = \"hidden-1\"\n[worker]\nslots = 7\n")
+        .unwrap();
     let program = program
         .env("OPENAI_API_KEY", "hidden-2")
         .env("KAFKA_BOOTSTRAP", "kafka:9092")
@@ -65,7 +68,7 @@ async fn what_cannot_be_meant_exits_with_2_and_names_it() {
     }
     std::fs::write(home.path().join("patchfarm.toml"), "[worker]\nslotz = 1\n").unwrap();
     let ran = program.run(&["config", "show"]).await.exits(2);
-    assert!(ran.stderr.contains("patchfarm.toml") && ran.stderr.contains("slots"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("patchfarm.toml") && ran.stderr.contains("worker.slotz"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -73,7 +76,11 @@ async fn without_a_farm_verbs_say_where_they_looked() {
     let (_home, program) = alone();
     for args in [&["task", "list"][..], &["change", "show", "x"], &["ledger", "verify"], &["repo", "list"]] {
         let ran = program.run(args).await.exits(1);
-        assert!(ran.stderr.contains("http://127.0.0.1:9") && ran.stderr.contains("PATCHFARM_URL"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("http://127.0.0.1:9") && ran.stderr.contains("PATCHFARM_URL"),
+            "{}",
+            ran.stderr
+        );
     }
     program.run(&["health", "--address", "127.0.0.1:9"]).await.exits(1);
 }
@@ -121,7 +128,7 @@ async fn without_a_sandbox_a_worker_refuses_to_start() {
         }
     }
     wrapper.push("--");
-    let program = program.under(&wrapper).env("MOCK_LLM", "1").set("metrics.listen", "127.0.0.1:0");
+    let program = program.under(&wrapper).env("MOCK_LLM", "1");
     let ran = program.run(&["worker"]).await.exits(1);
     assert!(ran.stderr.contains("apt install bubblewrap"), "{}", ran.stderr);
 }

@@ -1,18 +1,23 @@
 //! Workers that are killed, and a remote that refuses: nothing is lost, nothing is done twice (I1, I2, I3, I10).
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use farm_demo::git_http::{Fault, When};
 use farm_demo::model_server::script::Answer;
-use farm_demo::samples::RELAY;
+use farm_demo::samples::{RELAY, Sample};
 use farm_testkit::farm::{self, Farm};
 use farm_testkit::wait::{until, until_true};
+use farm_wire::v1;
 
 use crate::BINARY;
 use crate::metrics::{self, By};
-use crate::script::{EDIT, command, reply, rule, slow, task};
+use crate::script::{EDIT, command, replacing, rule, slow, task};
 
-const SLOW_GOAL: &str = "the README says it slowly";
+const SLOW_GOAL: &str = "level_rank() knows fatal, after a while";
+
+/// A repository of its own, since a worker pushes to one after the other.
+const OTHER: Sample = Sample { name: "other", ..RELAY };
 
 /// Keeps a push from being answered, after it has landed, while the file `hold` is there.
 const HOOK: &str = "#!/bin/sh
@@ -25,24 +30,34 @@ done
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_costs_one_repeat_of_unfinished_work() {
-    let answers = vec![slow(120_000, reply("late")), Answer::text(reply("quick"))];
-    let farm = Farm::start(BINARY, &[RELAY], vec![rule(SLOW_GOAL, answers)], &[("control.lease-ms", "3000")]).await;
+    let old = "        error) echo 4 ;;";
+    let reply = replacing("lib/levels.sh", old, &format!("{old}\n        fatal) echo 5 ;;"));
+    let answers = vec![slow(120_000, reply.clone()), Answer::text(reply)];
+    let settings = [
+        ("control.lease-ms", "3000"),
+        // How soon Kafka gives the partitions of a killed worker to another.
+        ("kafka.properties", "session.timeout.ms=3000,heartbeat.interval.ms=500"),
+    ];
+    let farm = Farm::start(BINARY, &[RELAY, OTHER], vec![rule(SLOW_GOAL, answers)], &settings).await;
     farm.register(&RELAY).await;
-    let hold = hold_pushes(&farm);
+    farm.register(&OTHER).await;
+    let holds = [&RELAY, &OTHER].map(|repository| hold_pushes(&farm.git_dir(repository.name)));
     let (first, first_metrics) = farm.worker("worker-1", &[]).await;
 
     // One dies while the model thinks, two between their push and their Complete.
-    farm.offer(&task("slow", SLOW_GOAL)).await;
+    farm.offer(&v1::CodingTask { path: "lib/levels.sh".to_owned(), ..task("slow", SLOW_GOAL) }).await;
     farm.offer(&command("held-kept", EDIT)).await;
-    farm.offer(&command("held-cancelled", EDIT)).await;
+    let other = OTHER.name.to_owned();
+    farm.offer(&v1::CodingTask { repository: other, ..command("held-cancelled", EDIT) }).await;
     farm.model.until_asked(SLOW_GOAL, 1).await;
-    let pushed = async |id: &str| until(id, async || farm.tip("relay", &format!("agt/{id}"))).await;
-    let kept = pushed("held-kept").await;
-    pushed("held-cancelled").await;
+    let kept = until("held-kept is pushed", async || farm.tip("relay", "agt/held-kept")).await;
+    until("held-cancelled is pushed", async || farm.tip("other", "agt/held-cancelled")).await;
     let under_way = farm::metrics(&first_metrics).await;
     metrics::assert_moved(metrics::WORKER, By::Crash, &[&under_way, "patchfarm_runs_given_back_total 1"]);
     first.kill().await;
-    std::fs::remove_file(hold).unwrap();
+    for hold in holds {
+        std::fs::remove_file(hold).unwrap();
+    }
     farm.verb(&["task", "cancel", "held-cancelled"]).await.good();
 
     let (_second, second_metrics) = farm.worker("worker-2", &[]).await;
@@ -61,7 +76,7 @@ async fn a_killed_worker_costs_one_repeat_of_unfinished_work() {
     // What was pushed and must not be is removed.
     let cancelled = farm.result("held-cancelled").await;
     assert_eq!((cancelled.status.as_str(), cancelled.reason.as_str()), ("HARD_FAIL", "cancelled"));
-    until_true("its branch is gone", async || farm.tip("relay", "agt/held-cancelled").is_none()).await;
+    until_true("its branch is gone", async || farm.tip("other", "agt/held-cancelled").is_none()).await;
 
     refused_pushes(&farm, &second_metrics).await;
     farm.no_lag().await;
@@ -71,14 +86,14 @@ async fn a_killed_worker_costs_one_repeat_of_unfinished_work() {
     metrics::assert_moved(metrics::CONTROL, By::Crash, &[farm::metrics(&farm.metrics).await.as_str()]);
 }
 
-fn hold_pushes(farm: &Farm) -> std::path::PathBuf {
-    let dir = farm.git_dir("relay");
-    let hooks = dir.join("hooks");
-    std::fs::create_dir_all(&hooks).unwrap();
-    std::fs::write(hooks.join("post-receive"), HOOK).unwrap();
-    std::fs::set_permissions(hooks.join("post-receive"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(dir.join("hold"), "").unwrap();
-    dir.join("hold")
+fn hold_pushes(git_dir: &Path) -> PathBuf {
+    let hook = git_dir.join("hooks/post-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, HOOK).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let hold = git_dir.join("hold");
+    std::fs::write(&hold, "").unwrap();
+    hold
 }
 
 /// A remote that refuses for a while is nobody's fault: the task is given back and tried again.

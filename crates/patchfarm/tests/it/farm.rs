@@ -69,8 +69,9 @@ async fn a_change(farm: &Farm) {
     });
     let file = farm.program.home().join("change.json");
     std::fs::write(&file, request.to_string()).unwrap();
-    let submitted =
-        farm.verb(&["submit", "--wait", "--timeout", "60", "-o", "json", "--file", file.to_str().unwrap()]).await;
+    let submitted = farm
+        .verb(&["submit", "--wait", "--timeout", "60", "-o", "json", "--file", file.to_str().unwrap()])
+        .await;
     let change = submitted.good().json();
     assert_eq!(change["state"], "approval", "{change}");
 
@@ -96,7 +97,10 @@ async fn a_change(farm: &Farm) {
     assert!(show("README.md").contains("log lines along"));
     let asked = only(farm.records(&farm.topics.build_requests).await);
     let asked = v1::BuildRequest::decode(asked.as_slice()).unwrap();
-    assert_eq!((asked.change_id.as_str(), &asked.commit_sha, asked.stage.as_str()), ("levels", &tip, "build1"));
+    assert_eq!(
+        (asked.change_id.as_str(), &asked.commit_sha, asked.stage.as_str()),
+        ("levels", &tip, "build1")
+    );
     let told = only(farm.records(&farm.topics.build_results).await);
     let told = v1::BuildResult::decode(told.as_slice()).unwrap();
     assert_eq!((told.commit_sha, told.status.as_str(), told.checks.len()), (tip, "SUCCESS", 2));

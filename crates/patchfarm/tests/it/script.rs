@@ -38,11 +38,11 @@ pub(crate) fn task(id: &str, goal: &str) -> v1::CodingTask {
     }
 }
 
-/// A task for [`RELAY`] that a program does.
+/// A task for [`RELAY`] that a program does. It names no file, so that it waits for no other task's lease.
 pub(crate) fn command(id: &str, argv: &[&str]) -> v1::CodingTask {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let strategy = Some(v1::Strategy { name: "command".to_owned(), argv });
-    v1::CodingTask { strategy, ..task(id, "let the program do it") }
+    v1::CodingTask { strategy, path: String::new(), ..task(id, "let the program do it") }
 }
 
 /// A program that changes the README.
