@@ -130,7 +130,7 @@ pub(crate) struct Submit {
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// In which form.
-    #[arg(short, long = "output", value_enum, default_value_t)]
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
     pub form: Form,
 }
 
