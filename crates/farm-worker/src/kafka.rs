@@ -8,6 +8,14 @@ use farm_core::topics::Topics;
 use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, Record};
 use farm_wire::record::TYPE_HEADER;
 
+/// What a dead letter may carry beside its payload: a letter that no broker takes would hold its partition for ever.
+const LETTER_BYTES: usize = 4096;
+const MAX_KEY_BYTES: usize = 512;
+const MAX_DETAIL_CHARS: usize = 256;
+const MAX_FOREIGN_HEADER_BYTES: usize = 512;
+/// Headers of dead letters that are ours begin so.
+const OWN: &str = "pf-dlq-";
+
 /// Reads the task topic.
 pub struct KafkaSource {
     consumer: Consumer,
@@ -114,26 +122,44 @@ impl ResultSink for KafkaSink {
     }
 
     async fn dead_letter(&self, delivery: &Delivery, rejected: &Rejected) -> Result<(), NotPublished> {
-        let mut headers: Vec<(String, Vec<u8>)> =
-            delivery.headers.iter().filter(|(name, _)| !name.starts_with("pf-dlq-")).cloned().collect();
-        let mut payload = rejected.payload.clone();
-        let room = self.max_record_bytes.saturating_sub(4096);
-        let mut say =
-            |name: &str, value: String| headers.push((format!("pf-dlq-{name}"), value.into_bytes()));
+        let key = delivery.key.clone().filter(|key| key.len() <= MAX_KEY_BYTES);
+        let (mut headers, n_left_out) = foreign_headers(&delivery.headers);
+        let mut say = |name: &str, value: String| headers.push((format!("{OWN}{name}"), value.into_bytes()));
         say("reason", rejected.reason.code().to_owned());
-        say("detail", rejected.detail.chars().take(1024).collect());
+        say("detail", rejected.detail.chars().take(MAX_DETAIL_CHARS).collect());
         say("position", format!("{}/{}/{}", delivery.topic, delivery.partition, delivery.offset));
+        if n_left_out > 0 {
+            say("headers-left-out", n_left_out.to_string());
+        }
+        let mut payload = rejected.payload.clone();
+        let room = self.max_record_bytes.saturating_sub(LETTER_BYTES);
         if payload.len() > room {
             say("cut-from-bytes", payload.len().to_string());
             payload.truncate(room);
         }
         self.send(Outgoing {
             topic: self.topics.dead_letters.clone(),
-            key: delivery.key.clone().filter(|key| key.len() <= 1024),
+            key,
             headers,
             payload: Some(payload),
             partition: None,
         })
         .await
     }
+}
+
+/// The headers that a dead letter keeps of its record, and how many it leaves out for lack of room.
+fn foreign_headers(all: &[(String, Vec<u8>)]) -> (Vec<(String, Vec<u8>)>, usize) {
+    let mut room = MAX_FOREIGN_HEADER_BYTES;
+    let (mut kept, mut n_left_out) = (Vec::new(), 0);
+    for (name, value) in all.iter().filter(|(name, _)| !name.starts_with(OWN)) {
+        match room.checked_sub(name.len() + value.len()) {
+            Some(rest) => {
+                room = rest;
+                kept.push((name.clone(), value.clone()));
+            }
+            None => n_left_out += 1,
+        }
+    }
+    (kept, n_left_out)
 }
