@@ -99,7 +99,9 @@ async fn decide(tx: &mut Tx, begin: Begin, now_ms: u64) -> Result<Began> {
     if !is_its_turn(tx, &row, &repository.name, now_ms).await? {
         return defer(tx, &row).await;
     }
-    let Some(base) = row.base.clone().or_else(|| begin.pinned.clone()) else { return Ok(Began::NeedsBase) };
+    let Some(base) = row.base.clone().or_else(|| begin.pinned.clone()) else {
+        return needs_base(tx, &row, now_ms).await;
+    };
     start(tx, &begin, row, repository, &base, now_ms).await
 }
 
@@ -142,6 +144,14 @@ async fn defer(tx: &mut Tx, row: &TaskRow) -> Result<Began> {
         sqlx::query("UPDATE tasks SET partition = -1, offer_ms = due_ms WHERE id = $1 AND partition >= 0");
     tx.run(statement.bind(row.id.as_str())).await?;
     Ok(Began::Deferred)
+}
+
+/// While control looks for the base, the record is in a worker's hand: dispatch does not offer the task beside it.
+async fn needs_base(tx: &mut Tx, row: &TaskRow, now_ms: u64) -> Result<Began> {
+    let until_ms = now_ms.saturating_add(tx.options.offer_timeout_ms);
+    let statement = sqlx::query("UPDATE tasks SET offer_ms = $2 WHERE id = $1 AND offer_ms < $2");
+    tx.run(statement.bind(row.id.as_str()).bind(int(until_ms))).await?;
+    Ok(Began::NeedsBase)
 }
 
 async fn start(
