@@ -1,9 +1,10 @@
-//! Moves changes on: `plan → code_phase → build1 → approval`. Phases advance on rows of the store, never on news.
+//! Moves changes on: `plan → code_phase → build1 → approval`, and back with the task that [`crate::rounds`] adds. Phases
+//! advance on rows of the store, never on news.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use farm_core::id::RepoName;
+use farm_core::id::{RepoName, TaskId};
 use farm_core::reason::Reason;
 use farm_core::result::{CommitResult, Status};
 use farm_core::state::{ChangeState, TaskState};
@@ -15,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{Control, ControlError};
 use crate::intake::task_id;
 use crate::integrate::Integrated;
+use crate::rounds::taken;
 
 /// How long nothing may change before changes are looked at all the same: what failed for lack of a remote is tried again.
 const LOOK: Duration = Duration::from_secs(2);
-/// Changes that are looked at in one state at once.
+/// Changes that are read at once.
 const AT_ONCE: u32 = 500;
 /// The most tasks of a change that are read at once.
 const MAX_TASKS: u32 = 25_000;
@@ -43,9 +45,16 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) {
 pub async fn step(control: &Control) -> Result<(), ControlError> {
     for state in [ChangeState::Plan, ChangeState::CodePhase, ChangeState::Build1] {
         let filter = ChangeFilter { state: Some(state), repository: None };
-        for change in control.store.changes(&filter, Page::first(AT_ONCE)).await? {
-            if let Err(error) = advance(control, &change).await {
-                tracing::warn!(change = %change.id, state = state.name(), %error, "not moved on; tried again later");
+        let mut page = Page::first(AT_ONCE);
+        loop {
+            let changes = control.store.changes(&filter, page).await?;
+            let Some(last) = changes.last() else { break };
+            page.before_seq = Some(last.seq);
+            for change in changes {
+                if let Err(error) = advance(control, &change).await {
+                    let state = state.name();
+                    tracing::warn!(change = %change.id, state, %error, "not moved on; tried again later");
+                }
             }
         }
     }
@@ -63,11 +72,13 @@ async fn advance(control: &Control, change: &ChangeView) -> Result<(), ControlEr
 
 /// All tasks done: integrate them, and ask for the build.
 async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), ControlError> {
-    let tasks = patches(control, change).await?;
-    if tasks.iter().any(|task| task.state != TaskState::Done) {
+    if has_open_tasks(control, change).await? {
         return Ok(());
     }
-    let failed: Vec<&TaskView> = tasks.iter().filter(|task| task.status != Some(Status::Success)).collect();
+    let tasks = own_tasks(control, change).await?;
+    // What was done anew is not what counts any more.
+    let counting = tasks.iter().filter(|task| task.replaced_by.is_none());
+    let failed: Vec<&TaskView> = counting.filter(|task| task.status != Some(Status::Success)).collect();
     if !failed.is_empty() {
         // What failed of itself, not what could not begin because of it.
         let own = |task: &&&TaskView| task.reason != Some(Reason::PrecedingFailed);
@@ -84,12 +95,12 @@ async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), Contro
                 commit_sha: integration.commit.to_string(),
                 stage: ChangeState::Build1.name().to_owned(),
             };
-            let task = build_task(change, &integration.commit)?;
-            let task = control.own_task(&task).await?;
-            if let Accepted::OtherContent { detail } =
-                control.store.add_tasks(&change.id, vec![task], control.now_ms()).await?
-            {
-                return Err(ControlError::Refused { what: "the build task", detail });
+            let task = control.own_task(&build_task(change, &integration.commit)?).await?;
+            let id = task.task.id.clone();
+            let added = control.store.add_tasks(&change.id, vec![task], control.now_ms()).await?;
+            if matches!(added, Accepted::OtherContent { .. }) {
+                let invalid = Some(Reason::TaskInvalid);
+                return leave(control, change, ChangeState::Failed, invalid, vec![taken(&id)]).await;
             }
             leave(control, change, ChangeState::Build1, None, Vec::new()).await?;
             if let Err(error) = control.publisher.build_request(&build).await {
@@ -103,27 +114,36 @@ async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), Contro
         Integrated::Denied(denial) => {
             leave(control, change, ChangeState::Failed, Some(Reason::PathForbidden), vec![denial]).await
         }
-        Integrated::Collision { task, paths } => {
-            let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
-            let note = format!("{task} collides with the tasks before it in {}", paths.join(", "));
-            leave(control, change, ChangeState::Failed, Some(Reason::PatchRefused), vec![note]).await
-        }
+        Integrated::Collision(collision) => control.mend_collision(change, &tasks, collision).await,
     }
 }
 
 /// The build task done: the change waits for a person, or goes.
 async fn build1(control: &Control, change: &ChangeView) -> Result<(), ControlError> {
     let Some(integration) = &change.integration else { return Ok(()) };
-    let id = build_task(change, &integration.commit)?.id;
+    let id = build_id(change, change.round)?;
     let Some(task) = control.store.task(&id).await? else { return Ok(()) };
     let (Some(status), Some(bytes)) = (task.status, task.result.as_deref()) else { return Ok(()) };
-    let result = v1::CommitResult::decode(bytes)
-        .map_err(|error| ControlError::Refused { what: "a stored result", detail: error.to_string() })?;
-    let (to, outcome) = match status {
-        Status::Success => (ChangeState::Approval, "pass"),
-        Status::SoftFail | Status::HardFail => (ChangeState::Failed, "fail"),
+    let refused = |detail: String| ControlError::Refused { what: "a stored result", detail };
+    let wire = v1::CommitResult::decode(bytes).map_err(|error| refused(error.to_string()))?;
+    let result = CommitResult::try_from(wire.clone()).map_err(|error| refused(error.to_string()))?;
+    // A patch can mend what the checks showed, and nothing else that keeps a build from ending well.
+    let mendable = matches!(result.reason, Reason::ChecksFailed | Reason::CheckNotRun);
+    let outcome = match status {
+        Status::Success => {
+            leave(control, change, ChangeState::Approval, task.reason, result.notes).await?;
+            "pass"
+        }
+        Status::SoftFail | Status::HardFail => {
+            if mendable && control.has_round_left(change) {
+                let tasks = own_tasks(control, change).await?;
+                control.mend_build(change, &tasks, &integration.commit, &result).await?;
+            } else {
+                leave(control, change, ChangeState::Failed, task.reason, result.notes).await?;
+            }
+            "fail"
+        }
     };
-    leave(control, change, to, task.reason, result.notes.clone()).await?;
     control.metrics.gates.with_label_values(&[ChangeState::Build1.name(), outcome]).inc();
     let build = v1::BuildResult {
         change_id: change.id.to_string(),
@@ -131,10 +151,10 @@ async fn build1(control: &Control, change: &ChangeView) -> Result<(), ControlErr
         branch_name: change.id.branch(),
         commit_sha: integration.commit.to_string(),
         stage: ChangeState::Build1.name().to_owned(),
-        status: result.status,
-        reason: result.reason,
-        checks: result.checks,
-        notes: result.notes,
+        status: wire.status,
+        reason: wire.reason,
+        checks: wire.checks,
+        notes: wire.notes,
     };
     if let Err(error) = control.publisher.build_result(&build).await {
         tracing::warn!(change = %change.id, %error, "the build's result was not published");
@@ -144,7 +164,7 @@ async fn build1(control: &Control, change: &ChangeView) -> Result<(), ControlErr
 
 /// The full checks of the integrated commit, run by a worker like any task.
 fn build_task(change: &ChangeView, commit: &farm_core::id::Oid) -> Result<CodingTask, ControlError> {
-    let id = task_id(&change.id, &format!("build1-{}", change.round))?;
+    let id = build_id(change, change.round)?;
     let repository: RepoName = change.repository.clone();
     Ok(CodingTask {
         kind: Kind::from("test"),
@@ -158,14 +178,35 @@ fn build_task(change: &ChangeView, commit: &farm_core::id::Oid) -> Result<Coding
     })
 }
 
-/// The tasks of this change that were not made by control to check it, oldest first.
-async fn patches(control: &Control, change: &ChangeView) -> Result<Vec<TaskView>, ControlError> {
+/// Whether a task of this change has not ended. Reads a few rows, since changes are looked at at every commit of the store:
+/// one more than there are builds.
+async fn has_open_tasks(control: &Control, change: &ChangeView) -> Result<bool, ControlError> {
+    let few = Page::first(change.round.saturating_add(2));
+    for state in [TaskState::Running, TaskState::Queued] {
+        let filter = TaskFilter { change: Some(change.id.clone()), state: Some(state), repository: None };
+        if control.store.tasks(&filter, few).await?.iter().any(|view| !is_build(change, view)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The tasks of this change that control did not make to check it, oldest first; replaced ones as well.
+async fn own_tasks(control: &Control, change: &ChangeView) -> Result<Vec<TaskView>, ControlError> {
     let filter = TaskFilter { change: Some(change.id.clone()), ..TaskFilter::default() };
     let mut tasks = control.store.tasks(&filter, Page::first(MAX_TASKS)).await?;
-    // What a person's retry replaced is not what counts any more.
-    tasks.retain(|view| view.task.kind.yields() != Yield::Checks && view.replaced_by.is_none());
+    tasks.retain(|view| !is_build(change, view));
     tasks.reverse();
     Ok(tasks)
+}
+
+fn is_build(change: &ChangeView, view: &TaskView) -> bool {
+    view.task.kind.yields() == Yield::Checks
+        && (0..=change.round).any(|round| build_id(change, round).is_ok_and(|id| id == view.task.id))
+}
+
+fn build_id(change: &ChangeView, round: u32) -> Result<TaskId, ControlError> {
+    task_id(&change.id, &format!("{}-{round}", ChangeState::Build1.name()))
 }
 
 fn ended(task: &TaskView) -> String {
@@ -173,7 +214,7 @@ fn ended(task: &TaskView) -> String {
     format!("{status} {}", task.reason.map_or("", Reason::code))
 }
 
-async fn leave(
+pub(crate) async fn leave(
     control: &Control,
     change: &ChangeView,
     to: ChangeState,

@@ -11,6 +11,8 @@ mod phases;
 
 mod planner;
 
+mod rounds;
+
 mod support;
 
 mod sweep;

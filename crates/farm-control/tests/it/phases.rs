@@ -3,7 +3,7 @@
 use farm_core::policy::Policy;
 use farm_core::reason::Reason;
 use farm_core::state::{ChangeState, TaskState};
-use farm_core::task::Yield;
+use farm_core::task::{CodingTask, Kind, Yield};
 
 use crate::support::*;
 
@@ -26,7 +26,7 @@ async fn two_patches_of_one_file_become_one_tree_which_is_built_and_waits_for_a_
     assert_eq!(farm.read(&integration.commit).await, both);
     let mirror = farm.mirror().await;
     mirror.ensure_commit(&integration.commit, None).await.unwrap();
-    assert_eq!(mirror.objects().parents_of(&integration.commit).unwrap(), [farm.tip.clone()]);
+    assert_eq!(mirror.objects().parents_of(&integration.commit).unwrap(), std::slice::from_ref(&farm.tip));
 
     let build = farm.task("c1-build1-0").await;
     assert_eq!(build.task.kind.yields(), Yield::Checks);
@@ -67,4 +67,19 @@ async fn a_patch_that_the_policy_forbids_by_now_is_not_integrated() {
     let failed = farm.change(&change).await;
     assert_eq!((failed.state, failed.reason), (ChangeState::Failed, Some(Reason::PathForbidden)));
     assert_eq!(farm.branch("agt/change-c1").await, None);
+}
+
+#[tokio::test]
+async fn tasks_that_only_report_are_waited_for_and_leave_nothing_to_build() {
+    let farm = Farm::new().await;
+    let report = |id: &str, kind: &str| CodingTask { kind: Kind::from(kind), ..task(id) };
+    let change = farm.submit("c1", vec![report("look", "read"), report("check", "test")]).await;
+    farm.step().await;
+    assert_eq!(farm.state(&change).await, ChangeState::CodePhase);
+    farm.end("look", Reason::Ok, &["all there"]).await;
+    farm.step().await;
+    assert_eq!(farm.state(&change).await, ChangeState::CodePhase, "the check has not ended");
+    farm.end("check", Reason::Ok, &[]).await;
+    farm.step().await;
+    assert_eq!(farm.state(&change).await, ChangeState::Done);
 }

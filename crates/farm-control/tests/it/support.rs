@@ -64,7 +64,7 @@ impl Script {
 impl Model for Script {
     async fn ask(&self, call: &ModelCall) -> Result<ModelReply, ModelError> {
         self.asked.lock().unwrap().push(call.clone());
-        let text = self.replies.lock().unwrap().pop_front().expect("a reply that the test foresaw")?;
+        let text = self.replies.lock().unwrap().pop_front().unwrap()?;
         Ok(ModelReply {
             text: text.to_owned(),
             model: "script".into(),
