@@ -20,9 +20,9 @@ use crate::record::Record;
 
 /// The longest wait in librdkafka while a record is wanted.
 const POLL: Duration = Duration::from_millis(50);
-/// How long partitions stay open after the last wish. Pausing throws away what was read ahead, so that a caller who
-/// asks again at once should find them open.
-const PAUSE_AFTER: Duration = Duration::from_millis(10);
+/// How long partitions stay open after the last wish. Pausing throws away what was read ahead, and librdkafka takes up to
+/// a second to fetch again, so that a caller who asks again soon, as after a slow Begin, should find them open.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How often a paused consumer polls, to stay in the group; whoever asks wakes it.
 const PAUSED_POLL: Duration = Duration::from_millis(50);
 
