@@ -1,5 +1,7 @@
 //! Changes: accepted once, moved only as `ChangeState` allows, each move in the ledger.
 
+use std::collections::HashMap;
+
 use farm_core::id::{ChangeId, Oid, RepoName};
 use farm_core::ledger::Event;
 use farm_core::reason::Reason;
@@ -200,6 +202,18 @@ impl Store {
             .await
             .map_err(|error| StoreError::database("read a change", &error))?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// How many changes are in each state that any is in (`patchfarm_changes{state}`).
+    pub async fn change_counts(&self) -> Result<HashMap<ChangeState, u64>> {
+        let rows = sqlx::query("SELECT state, COUNT(*) AS n FROM changes GROUP BY state")
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| StoreError::database("count the changes", &error))?;
+        let counted = |row| {
+            Ok((parse("state of a change", get(row, "state")?, ChangeState::parse)?, get_uint(row, "n")?))
+        };
+        rows.iter().map(counted).collect()
     }
 
     /// Changes, newest first.

@@ -23,6 +23,15 @@ impl Store {
         .await
     }
 
+    /// How many entries there are (`patchfarm_ledger_entries`): they are numbered without gaps.
+    pub async fn ledger_len(&self) -> Result<u64> {
+        let row = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS n FROM ledger")
+            .fetch_one(self.readers())
+            .await
+            .map_err(|error| StoreError::database("count the ledger's entries", &error))?;
+        get_uint(&row, "n")
+    }
+
     /// Up to `limit` entries after number `after`, oldest first.
     pub async fn ledger(&self, after: u64, limit: u32) -> Result<Vec<Entry>> {
         let rows = sqlx::query("SELECT * FROM ledger WHERE seq > $1 ORDER BY seq LIMIT $2")

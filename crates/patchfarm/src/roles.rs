@@ -14,6 +14,7 @@ use farm_kafka::Settings as KafkaSettings;
 use farm_model::settings::{Api, Provider, Role};
 use farm_model::{Client, Keys};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, Outcome, exit};
 use crate::program::Program;
@@ -78,16 +79,16 @@ pub(crate) fn model_key(settings: &Settings) -> Outcome<Option<Secret>> {
     Ok(Some(Secret::new(key.trim())))
 }
 
-/// Serves health and metrics until told to stop.
+/// Serves health and metrics to the end of the process: a role that drains is still watched.
 pub(crate) async fn serve_health(
     program: &Program,
     registry: prometheus::Registry,
     health: farm_web::health::Health,
 ) -> Outcome<SocketAddr> {
     let (listener, address) = bind(&program.settings, "metrics.listen").await?;
-    let stop = program.stop.clone();
     tokio::spawn(async move {
-        if let Err(error) = farm_web::health::serve(listener, registry, health, stop).await {
+        let never = CancellationToken::new();
+        if let Err(error) = farm_web::health::serve(listener, registry, health, never).await {
             tracing::error!(%error, "health and metrics are not served any more");
         }
     });

@@ -16,11 +16,12 @@ use farm_core::port::Model;
 use farm_core::redact::Redactor;
 use farm_core::result::CommitResult;
 use farm_core::service::Repository;
+use farm_core::state::ChangeState;
 use farm_git::command::GitSettings;
 use farm_git::credentials::Credentials;
 use farm_git::mirror::Mirrors;
 use farm_kafka::{Consumer, Producer, StartAt};
-use farm_store::{Options, Store};
+use farm_store::{Options, Store, StoreError};
 use farm_web::health::Health;
 use farm_wire::{Message, v1};
 use tokio::task::JoinSet;
@@ -220,16 +221,24 @@ async fn gauges(control: Arc<Control>, stop: tokio_util::sync::CancellationToken
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match control.store.counts().await {
-            Ok(counts) => {
-                for (state, n) in
-                    [("queued", counts.queued), ("running", counts.running), ("done", counts.done)]
-                {
-                    let n = i64::try_from(n).unwrap_or(i64::MAX);
-                    control.metrics.tasks.with_label_values(&[state]).set(n);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "tasks cannot be counted"),
+        if let Err(error) = count(&control).await {
+            tracing::warn!(%error, "tasks and changes cannot be counted");
         }
     }
+}
+
+async fn count(control: &Control) -> Result<(), StoreError> {
+    let (store, metrics) = (&control.store, &control.metrics);
+    let gauge = |n| i64::try_from(n).unwrap_or(i64::MAX);
+    let tasks = store.counts().await?;
+    for (state, n) in [("queued", tasks.queued), ("running", tasks.running), ("done", tasks.done)] {
+        metrics.tasks.with_label_values(&[state]).set(gauge(n));
+    }
+    let changes = store.change_counts().await?;
+    for state in ChangeState::ALL {
+        let n = changes.get(&state).copied().unwrap_or_default();
+        metrics.changes.with_label_values(&[state.name()]).set(gauge(n));
+    }
+    metrics.ledger_entries.set(gauge(store.ledger_len().await?));
+    Ok(())
 }
