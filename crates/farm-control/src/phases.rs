@@ -8,7 +8,7 @@ use farm_core::id::{RepoName, TaskId};
 use farm_core::reason::Reason;
 use farm_core::result::{CommitResult, Status};
 use farm_core::state::{ChangeState, TaskState};
-use farm_core::task::{CodingTask, Kind, Yield};
+use farm_core::task::{Check, CodingTask, Kind, Yield};
 use farm_store::{Accepted, ChangeFilter, ChangeView, Page, TaskFilter, TaskView};
 use farm_wire::{Message, v1};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), Contro
                 commit_sha: integration.commit.to_string(),
                 stage: ChangeState::Build1.name().to_owned(),
             };
-            let task = control.own_task(&build_task(change, &integration.commit)?).await?;
+            let task = control.own_task(&build_task(change, &integration.commit, &tasks)?).await?;
             let id = task.task.id.clone();
             let added = control.store.add_tasks(&change.id, vec![task], control.now_ms()).await?;
             if matches!(added, Accepted::OtherContent { .. }) {
@@ -163,7 +163,11 @@ async fn build1(control: &Control, change: &ChangeView) -> Result<(), ControlErr
 }
 
 /// The full checks of the integrated commit, run by a worker like any task.
-fn build_task(change: &ChangeView, commit: &farm_core::id::Oid) -> Result<CodingTask, ControlError> {
+fn build_task(
+    change: &ChangeView,
+    commit: &farm_core::id::Oid,
+    tasks: &[TaskView],
+) -> Result<CodingTask, ControlError> {
     let id = build_id(change, change.round)?;
     let repository: RepoName = change.repository.clone();
     Ok(CodingTask {
@@ -171,11 +175,25 @@ fn build_task(change: &ChangeView, commit: &farm_core::id::Oid) -> Result<Coding
         repository: Some(repository),
         base: Some(commit.clone()),
         change: Some(change.id.clone()),
+        checks: build_checks(tasks),
         source: "control".to_owned(),
         risk: change.risk,
         priority: change.priority.saturating_add(1),
         ..CodingTask::new(id, format!("build1 of change {}", change.id))
     })
+}
+
+/// Where every task brought its own checks (or waived them), the build has all of these; else it finds the repository's.
+fn build_checks(tasks: &[TaskView]) -> Option<Vec<Check>> {
+    let mut all: Vec<Check> = Vec::new();
+    for view in tasks {
+        for check in view.task.checks.as_ref()? {
+            if !all.contains(check) {
+                all.push(check.clone());
+            }
+        }
+    }
+    Some(all)
 }
 
 /// Whether a task of this change has not ended. Reads a few rows, since changes are looked at at every commit of the store:

@@ -3,7 +3,7 @@
 use farm_core::policy::Policy;
 use farm_core::reason::Reason;
 use farm_core::state::{ChangeState, TaskState};
-use farm_core::task::{CodingTask, Kind, Yield};
+use farm_core::task::{Check, CheckKind, CodingTask, Expectation, Kind, Yield};
 
 use crate::support::*;
 
@@ -38,6 +38,34 @@ async fn two_patches_of_one_file_become_one_tree_which_is_built_and_waits_for_a_
     let waiting = farm.change(&change).await;
     assert_eq!((waiting.state, waiting.integration), (ChangeState::Approval, Some(integration)));
     assert!(farm.control.store.verify_ledger().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn the_build_has_the_checks_that_every_task_brought_and_else_finds_the_repositorys() {
+    let farm = Farm::new().await;
+    let check = |name: &str| Check {
+        name: name.into(),
+        kind: CheckKind::Test,
+        argv: vec!["true".into()],
+        expect: Expectation::NoWorse,
+        timeout_s: None,
+        junit: None,
+        files: Vec::new(),
+    };
+    let own = |names: &[&str]| Some(names.iter().map(|name| check(name)).collect::<Vec<_>>());
+    for (id, first, second, expected) in [
+        ("waived", own(&[]), own(&[]), own(&[])),
+        ("joined", own(&["x", "y"]), own(&["y", "z"]), own(&["x", "y", "z"])),
+        ("found", own(&["x"]), None, None),
+    ] {
+        let (a, b) = (format!("{id}-a"), format!("{id}-b"));
+        let tasks = vec![CodingTask { checks: first, ..task(&a) }, CodingTask { checks: second, ..task(&b) }];
+        farm.submit(id, tasks).await;
+        farm.patch(&a, "\"Hello\"", "\"Hi\"").await;
+        farm.patch(&b, "{name}!", "{name}.").await;
+        farm.step().await;
+        assert_eq!(farm.task(&format!("{id}-build1-0")).await.task.checks, expected, "{id}");
+    }
 }
 
 #[tokio::test]
