@@ -157,7 +157,8 @@ fn relaxations(patch: &Patch) -> Vec<String> {
         .collect()
 }
 
-fn writes_of(file: farm_patch::FileChange) -> Vec<FileWrite> {
+/// What one file of a patch means for a tree: a rename is a removal and a new file.
+pub fn writes_of(file: farm_patch::FileChange) -> Vec<FileWrite> {
     let path = RepoPath::from(file.path.as_str());
     let mut writes = Vec::new();
     if let (farm_patch::Op::Rename, Some(from)) = (file.op, &file.from) {

@@ -1,5 +1,7 @@
 //! What a worker counts. Names and labels are those of docs/metrics.md; no label names a task, path or repository.
 
+use farm_core::result::Status;
+use farm_core::service::DeadReason;
 use prometheus::{
     Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -88,7 +90,7 @@ impl Metrics {
         let unpublished =
             IntCounter::new("patchfarm_results_unpublished_total", "Results that the sweep has to publish.")?;
         registry.register(Box::new(unpublished.clone()))?;
-        Ok(Self {
+        let metrics = Self {
             patches: counters("ca_patches_total", "Proposed patches.", &["result"])?,
             tasks: counters("patchfarm_tasks_total", "Completed tasks.", &["result", "kind"])?,
             task_seconds: histograms(
@@ -139,6 +141,29 @@ impl Metrics {
                 &["reason"],
             )?,
             unpublished,
-        })
+        };
+        metrics.start_at_zero();
+        Ok(metrics)
+    }
+
+    /// A counter that is born at 1 hides its first event from `increase()`: those that alerts and dashboards ask for begin at 0.
+    fn start_at_zero(&self) {
+        for result in ["success", "fail"] {
+            self.patches.with_label_values(&[result]);
+        }
+        for status in [Status::Success, Status::SoftFail, Status::HardFail] {
+            for kind in ["patch", "report", "checks"] {
+                self.tasks.with_label_values(&[status.as_str(), kind]);
+            }
+        }
+        for outcome in ["ok", "stale", "refused", "error"] {
+            self.pushes.with_label_values(&[outcome]);
+        }
+        for reason in DeadReason::ALL {
+            self.dead_letters.with_label_values(&[reason.code()]);
+        }
+        for answer in ["run", "done", "held", "defer", "refused"] {
+            self.begins.with_label_values(&[answer]);
+        }
     }
 }

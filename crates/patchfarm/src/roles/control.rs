@@ -68,6 +68,9 @@ pub(crate) async fn start(program: &Program) -> Outcome<Started> {
 
     let (grpc_listener, grpc) = bind(settings, "control.grpc-listen").await?;
     let (http_listener, http) = bind(settings, "control.http-listen").await?;
+    if program.token().is_none() && !(grpc.ip().is_loopback() && http.ip().is_loopback()) {
+        tracing::warn!(%grpc, %http, "whoever reaches these addresses may do anything: set PATCHFARM_TOKEN");
+    }
     let partitions = partitions(program).await;
     let requests = Consumer::start(
         &farm_kafka::Settings {
@@ -194,7 +197,11 @@ async fn register_default(control: &Control, program: &Program) -> Outcome {
         name: name.clone(),
         url: url.to_owned(),
         target: program.settings.text("control.default-target").to_owned(),
-        credential: program.environment.contains_key("GIT_TOKEN").then(|| "env:GIT_TOKEN".to_owned()),
+        credential: program
+            .environment
+            .get("GIT_TOKEN")
+            .filter(|token| !token.is_empty())
+            .map(|_| "env:GIT_TOKEN".to_owned()),
         checks: None,
         policy: Policy::default(),
     };

@@ -104,7 +104,7 @@ impl View {
         let rows: Vec<Vec<String>> = tasks
             .iter()
             .map(|task| {
-                ["id", "state", "status", "reason", "worker", "step", "cost"]
+                ["id", "state", "status", "reason", "worker", "step", "cost-micro-usd"]
                     .map(|name| plain(&super::cell(task, name)).chars().take(48).collect())
                     .to_vec()
             })
@@ -113,7 +113,7 @@ impl View {
             "change {} {}\n{}",
             change["id"].as_str().unwrap_or_default(),
             change["state"].as_str().unwrap_or_default(),
-            table(&["task", "state", "result", "reason", "worker", "doing", "cost"], &rows)
+            table(&["task", "state", "result", "reason", "worker", "doing", "µUSD"], &rows)
         );
         let up = if self.n_lines > 0 { format!("\x1b[{}A\x1b[J", self.n_lines) } else { String::new() };
         self.n_lines = text.lines().count();

@@ -1,5 +1,7 @@
 //! `context search` (DESIGN §9, exact): needs no server and no working tree.
 
+use std::os::unix::process::CommandExt;
+
 use farm_core::delta::FileMode;
 use farm_core::id::Oid;
 use farm_core::port::{Blobs, ContextQuery, TreeFile};
@@ -33,8 +35,9 @@ impl Blobs for Tree {
     }
 }
 
-/// Searches one revision.
+/// Searches one revision, in a process that holds no credentials: C parsers read the repository's bytes here (I6).
 pub(crate) fn run(search: &ContextSearch) -> Outcome {
+    drop_environment()?;
     let objects = Objects::open(&search.repo)?;
     let tree = objects.tree_of(&objects.resolve(&search.rev)?)?;
     let files = objects
@@ -84,4 +87,16 @@ pub(crate) fn run(search: &ContextSearch) -> Outcome {
             print_list(form, &results, &columns)
         }
     }
+}
+
+/// Becomes this program anew without any environment, unless it has none already.
+fn drop_environment() -> Outcome {
+    if std::env::vars_os().next().is_none() {
+        return Ok(());
+    }
+    let error = std::process::Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env_clear()
+        .exec();
+    Err(error.into())
 }

@@ -3,10 +3,10 @@
 use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 
-use farm_core::delta::{FileMode, RepoPath};
 use farm_core::id::Oid;
-use farm_git::objects::{Content, FileWrite, NewFile, Objects};
+use farm_git::objects::{FileWrite, Objects};
 use farm_patch::{File, FileChange, Limits, Mode, Op, Outcome as Applied, Patch, Refusal, Request, Source};
+use farm_worker::attempt::writes_of;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -110,7 +110,8 @@ fn explain(answer: &Value) {
         tell(&plain(&format!("{path}: {op}; {words}, {} lines from where it was stated", file["offset"])));
     }
     if let Some(message) = answer["message"].as_str() {
-        tell(&plain(&format!("{message}; {}", answer["hint"].as_str().unwrap_or_default())));
+        let file = answer["file"].as_str().map(|file| format!("{file}: ")).unwrap_or_default();
+        tell(&plain(&format!("{file}{message}; {}", answer["hint"].as_str().unwrap_or_default())));
     }
 }
 
@@ -143,17 +144,6 @@ fn in_repository(repo: &Path, rev: &str, reply: &str, path: Option<&str>, dry_ru
     let writes: Vec<FileWrite> = patch.files.into_iter().flat_map(writes_of).collect();
     let tree = base.objects.apply(&base.tree, &writes)?;
     Ok(json!({ "status": "applied", "tree": tree, "files": files }))
-}
-
-fn writes_of(file: FileChange) -> Vec<FileWrite> {
-    let mut writes = Vec::new();
-    if let (Op::Rename, Some(from)) = (file.op, &file.from) {
-        writes.push(FileWrite { path: RepoPath::from(from.as_str()), new: None });
-    }
-    let mode = if file.mode == Mode::Executable { FileMode::Executable } else { FileMode::Regular };
-    let new = file.content.map(|content| NewFile { content: Content::Bytes(content), mode });
-    writes.push(FileWrite { path: RepoPath::from(file.path.as_str()), new });
-    writes
 }
 
 struct Folder<'a>(&'a Path);
