@@ -28,7 +28,7 @@ pub fn apply(request: &Request, source: &dyn Source) -> Result<Outcome, Refusal>
             format!("the reply has more than {} bytes", limits.max_reply_bytes),
         ));
     }
-    let edits = reply::read(request.reply)?;
+    let edits = reply::read(request.reply, source)?;
     let sections = sections::settle(edits, request, source)?;
     let budget = Budget::new(limits.max_comparisons);
 

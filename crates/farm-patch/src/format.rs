@@ -3,5 +3,6 @@
 pub(crate) mod begin_patch;
 pub(crate) mod blocks;
 pub(crate) mod json;
+mod name;
 pub(crate) mod unified;
 pub(crate) mod whole;

@@ -6,12 +6,15 @@
 use crate::edit::FileEdit;
 use crate::format::{begin_patch, blocks, json, unified, whole};
 use crate::refusal::{Code, Refusal};
+use crate::source::Source;
 
 /// A reply as lines, with the fences that enclose them.
 pub(crate) struct Lines<'a> {
     lines: Vec<&'a str>,
     /// For each line what fence it stands in or is.
     fences: Vec<Fence>,
+    /// The base, which knows whether a bare word is a file.
+    pub(crate) source: &'a dyn Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,7 @@ enum Fence {
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(reply: &'a str) -> Lines<'a> {
+    pub(crate) fn new(reply: &'a str, source: &'a dyn Source) -> Lines<'a> {
         let mut lines: Vec<&str> = reply.split('\n').collect();
         if lines.last() == Some(&"") {
             lines.pop();
@@ -36,7 +39,7 @@ impl<'a> Lines<'a> {
             lines.iter_mut().for_each(|line| *line = line.strip_suffix('\r').unwrap_or(line));
         }
         let fences = fences(&lines);
-        Lines { lines, fences }
+        Lines { lines, fences, source }
     }
 
     /// Takes all lines as the text of one diff fence.
@@ -61,6 +64,11 @@ impl<'a> Lines<'a> {
 
     pub(crate) fn in_fence(&self, at: usize) -> bool {
         matches!(self.fences.get(at), Some(Fence::Inside(_) | Fence::Diff))
+    }
+
+    /// Tells whether the line stands in the fence that opens at `open`.
+    fn is_inside(&self, at: usize, open: usize) -> bool {
+        self.fences.get(at) == Some(&Fence::Inside(open))
     }
 
     pub(crate) fn closes_fence(&self, at: usize) -> bool {
@@ -114,16 +122,16 @@ fn fences(lines: &[&str]) -> Vec<Fence> {
 }
 
 /// Reads every edit of a reply, in its order.
-pub(crate) fn read(reply: &str) -> Result<Vec<FileEdit>, Refusal> {
-    if let Some(edits) = json::whole_reply(reply)? {
+pub(crate) fn read(reply: &str, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
+    if let Some(edits) = json::whole_reply(reply, source)? {
         return Ok(edits);
     }
-    read_lines(reply, Lines::new(reply))
+    read_lines(reply, Lines::new(reply, source))
 }
 
 /// Reads the edits of a text that a format holds in a string: a diff without fences, or any other reply.
-pub(crate) fn read_text(text: &str) -> Result<Vec<FileEdit>, Refusal> {
-    let plain = Lines::new(text);
+pub(crate) fn read_text(text: &str, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
+    let plain = Lines::new(text, source);
     let is_diff =
         (0..plain.len()).all(|at| plain.fences[at] == Fence::Outside && !blocks::opens(plain.get(at)));
     read_lines(text, if is_diff { plain.into_diff() } else { plain })
@@ -133,7 +141,9 @@ fn read_lines(reply: &str, lines: Lines) -> Result<Vec<FileEdit>, Refusal> {
     let mut edits = Vec::new();
     let mut at = after_thoughts(&lines);
     let mut json_tries = 0;
+    let mut unclaimed: Vec<usize> = Vec::new();
     while at < lines.len() {
+        let (start, n_edits) = (at, edits.len());
         if begin_patch::opens(&lines, at) {
             let (read, next) = begin_patch::read(&lines, at)?;
             edits.extend(read);
@@ -159,12 +169,19 @@ fn read_lines(reply: &str, lines: Lines) -> Result<Vec<FileEdit>, Refusal> {
             edits.push(edit);
             at = next;
         } else {
+            if lines.opens_fence(at) {
+                unclaimed.push(at);
+            }
             at += 1;
+        }
+        if edits.len() > n_edits && unclaimed.last().is_some_and(|open| lines.is_inside(start, *open)) {
+            unclaimed.pop();
         }
     }
     if edits.is_empty() {
         return Err(Refusal::new(Code::NoEdit, "the reply holds no edit in a known format"));
     }
+    whole::all_claimed(&lines, &unclaimed, &edits)?;
     Ok(edits)
 }
 

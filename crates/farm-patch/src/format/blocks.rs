@@ -4,7 +4,7 @@ use crate::edit::{Ask, FileEdit, Hunk, NewText, PathName};
 use crate::refusal::{Code, Refusal};
 use crate::reply::{Lines, fence_mark};
 
-use super::whole::{path_in_title, path_words};
+use super::name::{lone_word, mentioned, path_in_title, path_words};
 
 /// Tells whether a line opens a block.
 pub(crate) fn opens(line: &str) -> bool {
@@ -76,43 +76,32 @@ fn path_above(lines: &Lines, start: usize, previous: Option<&FileEdit>) -> Resul
             break;
         }
         if let Some((_, _, info)) = fence_mark(line) {
-            if let Some(path) = path_in_title(info) {
+            if let Some(path) = path_in_title(info, lines.source) {
                 return Ok(PathName::Named(path));
             }
             continue;
         }
-        if let Some(path) = path_words(line) {
+        if let Some(path) = path_words(line, lines.source) {
             return Ok(PathName::Named(path));
         }
         prose.push(line);
     }
+    let nearest = prose.iter().find(|line| !line.trim().is_empty());
+    if let Some(word) = nearest.and_then(|line| lone_word(line)) {
+        return Err(unclear(vec![word.to_owned()]));
+    }
     let inherited = previous.map_or(PathName::Unnamed, |edit| edit.path.clone());
-    let mentions: Vec<&str> = prose.iter().flat_map(|line| mentioned(line)).collect();
+    let mentions: Vec<&str> = prose.iter().flat_map(|line| mentioned(line, lines.source)).collect();
     match &inherited {
-        PathName::Named(path) if mentions.iter().any(|mention| mention != path) => Err(Refusal::new(
-            Code::AmbiguousReply,
-            "a search/replace block does not say which file it is for",
-        )
-        .found(mentions.into_iter().map(str::to_owned).collect())
-        .hint("put the path of the file on a line of its own above every block")),
+        PathName::Named(path) if mentions.iter().any(|mention| mention != path) => {
+            Err(unclear(mentions.into_iter().map(str::to_owned).collect()))
+        }
         _ => Ok(inherited),
     }
 }
 
-/// Gives the words of a line of prose that read like paths.
-fn mentioned(line: &str) -> impl Iterator<Item = &str> {
-    line.split_whitespace()
-        .map(|word| {
-            word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/' && c != '_' && c != '.')
-                .trim_end_matches('.')
-        })
-        .filter(|word| {
-            let name = word.rsplit('/').next().unwrap_or_default();
-            let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
-            word.len() > 3
-                && suffix.is_some_and(|suffix| {
-                    (1..=5).contains(&suffix.len()) && suffix.chars().all(|c| c.is_ascii_alphanumeric())
-                })
-                && !word.contains("..")
-        })
+fn unclear(mentions: Vec<String>) -> Refusal {
+    Refusal::new(Code::AmbiguousReply, "a search/replace block does not say which file it is for")
+        .found(mentions)
+        .hint("put the path of the file on a line of its own above every block")
 }

@@ -5,6 +5,7 @@ mod node;
 use crate::edit::{Ask, FileEdit, Hunk, NewText, PathName, Piece};
 use crate::refusal::{Code, Refusal};
 use crate::reply::{self, Lines};
+use crate::source::Source;
 use node::Node;
 
 const PATH: &[&str] = &["path", "file", "file_path", "filePath", "filename"];
@@ -26,13 +27,13 @@ const ALL: &[&str] = &["replace_all", "replaceAll"];
 const DIFF: &[&str] = &["diff", "patch"];
 
 /// Reads a reply that is one JSON value and nothing else; `None` if it is none, or holds no edit.
-pub(crate) fn whole_reply(reply: &str) -> Result<Option<Vec<FileEdit>>, Refusal> {
+pub(crate) fn whole_reply(reply: &str, source: &dyn Source) -> Result<Option<Vec<FileEdit>>, Refusal> {
     let text = reply.trim_start_matches('\u{feff}').trim();
     if !text.starts_with('{') && !text.starts_with('[') {
         return Ok(None);
     }
     match serde_json::from_str::<Node>(text) {
-        Ok(node) if is_answer(&node) => answer(&node).map(Some),
+        Ok(node) if is_answer(&node) => answer(&node, source).map(Some),
         Ok(_) => Ok(None),
         Err(error) if names_edit(text) && error.classify() != serde_json::error::Category::Syntax => {
             Err(unreadable(&error))
@@ -49,7 +50,7 @@ pub(crate) fn embedded(reply: &str, lines: &Lines, at: usize) -> Result<(Vec<Fil
     match values.next() {
         Some(Ok(node)) if is_answer(&node) => {
             let n_lines = text.get(..values.byte_offset()).unwrap_or_default().matches('\n').count();
-            Ok((answer(&node)?, at + n_lines + 1))
+            Ok((answer(&node, lines.source)?, at + n_lines + 1))
         }
         Some(Err(error)) if names_edit(text) => Err(unreadable(&error)),
         _ => Ok((Vec::new(), at + 1)),
@@ -97,24 +98,24 @@ fn is_edit(node: &Node) -> bool {
         || node.text(DIFF).is_some()
 }
 
-fn answer(node: &Node) -> Result<Vec<FileEdit>, Refusal> {
+fn answer(node: &Node, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
     if let Node::Array(items) = node {
         return items
             .iter()
-            .map(|item| edit(item, None))
+            .map(|item| edit(item, None, source))
             .collect::<Result<Vec<_>, _>>()
             .map(|edits| edits.concat());
     }
     let path = node.text(PATH);
     let mut edits = Vec::new();
     if let Some(diff) = node.text(DIFF).filter(|diff| !diff.trim().is_empty()) {
-        edits.extend(inner(diff, path)?);
+        edits.extend(inner(diff, path, source)?);
     }
     for list in [node.get(&["edits"]), node.get(&["files"])].into_iter().flatten() {
         match list {
             Node::Array(items) => {
                 for item in items {
-                    edits.extend(edit(item, path)?);
+                    edits.extend(edit(item, path, source)?);
                 }
             }
             Node::Object(items) => {
@@ -132,7 +133,7 @@ fn answer(node: &Node) -> Result<Vec<FileEdit>, Refusal> {
     if let Some(content) = node.text(&["newContent", "new_content"]) {
         edits.push(write(content, path));
     } else if edits.is_empty() && is_edit(node) && node.text(DIFF).is_none() {
-        edits.extend(edit(node, None)?);
+        edits.extend(edit(node, None, source)?);
     }
     if edits.is_empty() {
         return Err(Refusal::new(Code::NoEdit, "the JSON holds no edit"));
@@ -141,7 +142,7 @@ fn answer(node: &Node) -> Result<Vec<FileEdit>, Refusal> {
 }
 
 /// Reads one object of a list; `outer` is the path that holds for the whole list.
-fn edit(node: &Node, outer: Option<&str>) -> Result<Vec<FileEdit>, Refusal> {
+fn edit(node: &Node, outer: Option<&str>, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
     let path = node.text(PATH).or(outer);
     match (node.text(SEARCH), node.text(REPLACE), node.text(CONTENT), node.text(DIFF)) {
         (Some(search), Some(replace), None, None) => {
@@ -149,7 +150,7 @@ fn edit(node: &Node, outer: Option<&str>) -> Result<Vec<FileEdit>, Refusal> {
             Ok(vec![replacement(search, replace, all, path)])
         }
         (None, None, Some(content), None) => Ok(vec![write(content, path)]),
-        (None, None, None, Some(diff)) => inner(diff, path),
+        (None, None, None, Some(diff)) => inner(diff, path, source),
         _ => Err(malformed("an edit needs either search and replace, or content, or a diff")),
     }
 }
@@ -184,8 +185,8 @@ fn lines_of(text: &str) -> Vec<&str> {
 }
 
 /// Reads an edit in another format inside a string.
-fn inner(text: &str, path: Option<&str>) -> Result<Vec<FileEdit>, Refusal> {
-    let mut edits = reply::read_text(text)?;
+fn inner(text: &str, path: Option<&str>, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
+    let mut edits = reply::read_text(text, source)?;
     for edit in &mut edits {
         if edit.path == PathName::Unnamed {
             edit.path = named(path);

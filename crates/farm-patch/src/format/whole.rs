@@ -2,17 +2,18 @@
 //!
 //! A fence under a sentence that mentions a file is an illustration, so only a line that is nothing but a path names one.
 
+use std::collections::HashSet;
+
 use crate::edit::{Ask, FileEdit, NewText, PathName};
 use crate::refusal::{Code, Refusal};
 use crate::reply::{Lines, fence_mark};
 
+use super::name::{lone_word, mentioned, path_in_title, path_words};
+
 /// Gives the path that the fence opening at this line stands under.
 pub(crate) fn names_file(lines: &Lines, fence: usize) -> Option<String> {
     let (_, _, info) = fence_mark(lines.get(fence))?;
-    path_in_title(info).or_else(|| {
-        let above = (0..fence).rev().take(2).find(|at| !lines.get(*at).trim().is_empty())?;
-        if lines.closes_fence(above) { None } else { path_words(lines.get(above)) }
-    })
+    path_in_title(info, lines.source).or_else(|| path_words(line_above(lines, fence, 2)?, lines.source))
 }
 
 /// Reads the file in the fence that opens at this line.
@@ -46,93 +47,39 @@ fn names_file_after(lines: &Lines, close: usize) -> Option<String> {
     names_file(lines, next)
 }
 
-/// Reads a path from what follows the opening of a fence: `rust src/lib.rs`, `rust:src/lib.rs`, `title="src/lib.rs"`.
-pub(crate) fn path_in_title(info: &str) -> Option<String> {
-    for key in ["title=", "file=", "filename=", "path="] {
-        if let Some((_, value)) = info.split_once(key) {
-            let value = value.trim_start_matches('"').split(['"', ' ', '}']).next()?;
-            return plain_path(value);
-        }
+/// Gives the nearest line of text above a fence, unless another fence ends there.
+fn line_above<'a>(lines: &Lines<'a>, fence: usize, far: usize) -> Option<&'a str> {
+    let above = (0..fence).rev().take(far).find(|at| !lines.get(*at).trim().is_empty())?;
+    (!lines.closes_fence(above)).then(|| lines.get(above))
+}
+
+/// Refuses a fence that nothing claims beside whole files, where it may be one of them (I4).
+pub(crate) fn all_claimed(lines: &Lines, unclaimed: &[usize], edits: &[FileEdit]) -> Result<(), Refusal> {
+    if !edits.iter().any(|edit| matches!(edit.ask, Ask::Write(_))) {
+        return Ok(());
     }
-    let mut words = info.split_whitespace();
-    let (first, second) = (words.next()?, words.next());
-    match (second, words.next()) {
-        (Some(path), None) => plain_path(path),
-        (None, None) => first.split_once(':').and_then(|(_, path)| plain_path(path)).or_else(|| {
-            let has_folder = first.contains('/');
-            plain_path(first).filter(|_| has_folder)
-        }),
-        _ => None,
+    let claimed: HashSet<String> = edits.iter().map(|edit| edit.path.shown()).collect();
+    match unclaimed.iter().find(|fence| !is_illustration(lines, **fence, &claimed)) {
+        Some(fence) => Err(Refusal::new(
+            Code::AmbiguousReply,
+            format!(
+                "the fence in line {} stands beside whole files and does not say which file it is",
+                fence + 1
+            ),
+        )
+        .hint("put the path of the file on a line of its own above every fence")),
+        None => Ok(()),
     }
 }
 
-/// Reads a line that is nothing but a path, perhaps dressed as a heading or in quotes.
-pub(crate) fn path_words(line: &str) -> Option<String> {
-    let mut text = line.trim().trim_start_matches('#').trim();
-    for label in ["File:", "file:", "Path:", "path:", "Filename:", "filename:", "FILE:"] {
-        text = text.strip_prefix(label).unwrap_or(text).trim();
+/// Tells whether a fence shows commands, or stands under prose that speaks of no other file than the claimed ones.
+fn is_illustration(lines: &Lines, fence: usize, claimed: &HashSet<String>) -> bool {
+    const COMMANDS: [&str; 7] = ["sh", "bash", "shell", "zsh", "console", "powershell", "output"];
+    let above = line_above(lines, fence, 3);
+    if above.is_some_and(|line| lone_word(line).is_some()) {
+        return false;
     }
-    let bare = text
-        .trim_end_matches(':')
-        .trim_matches(['*', '`', '"', '\''])
-        .trim_end_matches(':')
-        .trim_matches(['*', '`']);
-    if bare.contains([' ', '\t', '`']) {
-        return None;
-    }
-    plain_path(bare)
-}
-
-/// Takes a word for a path if it has a folder or a suffix, or is one of the names that have neither.
-fn plain_path(word: &str) -> Option<String> {
-    const NAMES: [&str; 8] =
-        ["Makefile", "Dockerfile", "LICENSE", "README", "Gemfile", "Rakefile", "Procfile", "Justfile"];
-    let name = word.rsplit('/').next()?;
-    let has_suffix = name.rsplit_once('.').is_some_and(|(_, suffix)| {
-        (1..=12).contains(&suffix.len()) && suffix.chars().all(|c| c.is_alphanumeric() || c == '_')
-    });
-    let sane = !word.is_empty()
-        && !name.is_empty()
-        && !word.contains("://")
-        && !word.contains(['(', ')', '<', '>', '=', ';', ',']);
-    (sane
-        && (has_suffix
-            || word.contains('/')
-            || NAMES.contains(&name)
-            || name.starts_with('.') && name.len() > 1))
-        .then(|| word.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_bare_path_names_a_file() {
-        for (line, path) in [
-            ("src/lib.rs", Some("src/lib.rs")),
-            ("### `src/lib.rs`", Some("src/lib.rs")),
-            ("**src/lib.rs**:", Some("src/lib.rs")),
-            ("File: a.py", Some("a.py")),
-            ("Makefile", Some("Makefile")),
-            ("../evil", Some("../evil")),
-            ("In `src/lib.rs`:", None),
-            ("Here is the fix:", None),
-            ("Then:", None),
-            ("e.g. this", None),
-            ("https://example.org/a.rs", None),
-        ] {
-            assert_eq!(path_words(line).as_deref(), path, "{line}");
-        }
-        for (info, path) in [
-            ("rust", None),
-            ("rust src/lib.rs", Some("src/lib.rs")),
-            ("rust:src/lib.rs", Some("src/lib.rs")),
-            ("js title=\"a/b.js\"", Some("a/b.js")),
-            ("src/lib.rs", Some("src/lib.rs")),
-            ("rust,ignore", None),
-        ] {
-            assert_eq!(path_in_title(info).as_deref(), path, "{info}");
-        }
-    }
+    let info = fence_mark(lines.get(fence)).map_or("", |(_, _, info)| info);
+    COMMANDS.contains(&info)
+        || above.is_some_and(|line| mentioned(line, lines.source).all(|path| claimed.contains(path)))
 }
