@@ -132,8 +132,10 @@ pub(crate) fn read(reply: &str, source: &dyn Source) -> Result<Vec<FileEdit>, Re
 /// Reads the edits of a text that a format holds in a string: a diff without fences, or any other reply.
 pub(crate) fn read_text(text: &str, source: &dyn Source) -> Result<Vec<FileEdit>, Refusal> {
     let plain = Lines::new(text, source);
-    let is_diff =
-        (0..plain.len()).all(|at| plain.fences[at] == Fence::Outside && !blocks::opens(plain.get(at)));
+    let first = (0..plain.len()).find(|at| !plain.get(*at).trim().is_empty()).unwrap_or(0);
+    // What begins like a diff is one: the fences in it are context lines of a document.
+    let is_diff = unified::opens(&plain, first)
+        || (0..plain.len()).all(|at| plain.fences[at] == Fence::Outside && !blocks::opens(plain.get(at)));
     read_lines(text, if is_diff { plain.into_diff() } else { plain })
 }
 
