@@ -83,15 +83,16 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
         return Ok(Verdict::Already(at));
     }
     if let Some(place) = hunk.stated.and_then(|stated| exact.iter().find(|place| place.start == stated)) {
-        return done.settle_exact(hunk, view, rated(hunk, view, place.clone())?);
+        return done.settle_exact(hunk, view, rated(hunk, view, place.clone())?, exact.len(), budget);
     }
     if let Some(stated) = hunk.stated
         && done.telling().contains(&stated)
     {
         return Ok(Verdict::Already(stated));
     }
+    let n_exact = exact.len();
     if let Some(place) = choose(hunk, view, exact)? {
-        return done.settle_exact(hunk, view, place);
+        return done.settle_exact(hunk, view, place, n_exact, budget);
     }
     for tier in [Tier::TrailingSpace, Tier::LostSpace, Tier::Tabs, Tier::Indent, Tier::Punctuation] {
         let found = matches(hunk, &before, view, &by_distance, tier, budget)?;

@@ -71,12 +71,14 @@ impl Afterimages {
         self.telling().contains(&start).then_some(start)
     }
 
-    /// Accepts an exact place unless the file also reads, just there, as if the hunk had been applied.
+    /// Accepts an exact place, one of `n_exact`, unless the file also reads, just there, as if the hunk had been applied.
     pub(super) fn settle_exact(
         &self,
         hunk: &Hunk,
         view: &View,
         place: Placement,
+        n_exact: usize,
+        budget: &Budget,
     ) -> Result<Verdict, Refusal> {
         let n_before = hunk.before().count();
         let n_added = hunk.lines.len() - n_before;
@@ -94,6 +96,9 @@ impl Afterimages {
             (Some(at), _) => Ok(Verdict::Already(at)),
             // Git's own reading: context on both sides, at the stated line.
             (None, true) => Ok(Verdict::Placed(vec![place])),
+            (None, false) if n_exact == 1 && self.only_within(hunk, view, &place, budget)? => {
+                Ok(Verdict::Placed(vec![place]))
+            }
             (None, false) => Err(either_way(hunk, view, &place, at)),
         }
     }
@@ -123,6 +128,38 @@ impl Afterimages {
             (None, Some(elsewhere)) => Err(either_way(hunk, view, &place, *elsewhere)),
             (None, None) => Ok(Verdict::Placed(vec![place])),
         }
+    }
+
+    /// Tells whether the file reads as if applied only because of the old lines themselves: what remains of them stands within them.
+    ///
+    /// Where the result would hold the old lines again, the file may be such a result, and a second run would change it once more.
+    fn only_within(
+        &self,
+        hunk: &Hunk,
+        view: &View,
+        place: &Placement,
+        budget: &Budget,
+    ) -> Result<bool, Refusal> {
+        let before: Vec<&str> = hunk.before().map(|line| line.text.as_str()).collect();
+        let after: Vec<&str> = hunk.after().map(|line| line.text.as_str()).collect();
+        let end = place.start + before.len();
+        let within = |at: usize| place.start <= at && at + after.len() <= end;
+        let overlaps = |at: usize| at < end && place.start < at + after.len();
+        if hunk.counts_wrong || self.places.iter().any(|at| overlaps(*at) && !within(*at)) {
+            return Ok(false);
+        }
+        let head = &view.lines[place.start.saturating_sub(before.len())..place.start];
+        let tail = &view.lines[end..view.lines.len().min(end + before.len())];
+        let result: Vec<&str> =
+            head.iter().map(AsRef::as_ref).chain(after).chain(tail.iter().map(AsRef::as_ref)).collect();
+        for window in result.windows(before.len()) {
+            let alike = window.iter().zip(&before).take_while(|(new, old)| new == old).count();
+            budget.spend(1 + alike)?;
+            if alike == before.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Gives a place that shares lines with this one.

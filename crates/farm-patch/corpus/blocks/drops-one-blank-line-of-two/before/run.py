@@ -1,0 +1,7 @@
+def main():
+    pass
+
+if __name__ == '__main__':
+    main()
+
+

@@ -1,0 +1,5 @@
+def test_a():
+    assert get("a")
+
+def test_c():
+    pass
