@@ -76,6 +76,10 @@ async fn code_phase(control: &Control, change: &ChangeView) -> Result<(), Contro
         return Ok(());
     }
     let tasks = own_tasks(control, change).await?;
+    // That was a look at two moments, and a task may have been begun between them; this is one at one.
+    if tasks.iter().any(|task| task.state != TaskState::Done) {
+        return Ok(());
+    }
     // What was done anew is not what counts any more.
     let counting = tasks.iter().filter(|task| task.replaced_by.is_none());
     let failed: Vec<&TaskView> = counting.filter(|task| task.status != Some(Status::Success)).collect();
