@@ -53,7 +53,7 @@ events! {
     LeaseExpired = "lease_expired",
     /// A task has its one result.
     TaskDone = "task_done",
-    /// A task was begun anew by a person.
+    /// A task is done anew under another id: by a person's retry, or by control's repair of a change.
     TaskRetried = "task_retried",
     /// A change or task was cancelled.
     Cancelled = "cancelled",
