@@ -76,7 +76,7 @@ async fn show(program: &Program, position: &str) -> Outcome {
 
 async fn requeue(program: &Program, position: &str) -> Outcome {
     let record = find(program, position).await?;
-    if !header(&record, "cut-from-bytes").is_empty() {
+    if ["cut-from-bytes", "headers-left-out"].iter().any(|part| !header(&record, part).is_empty()) {
         return Err(Failure::new(exit::REFUSED, "only a part of it was kept: it cannot be put back"));
     }
     let producer = Producer::start(kafka(&program.settings)?)?;

@@ -196,8 +196,17 @@ fn in_folder(dir: &Path, reply: &str, path: Option<&str>, dry_run: bool) -> Outc
     Ok(answer)
 }
 
-fn write_all(folder: &Folder<'_>, patch: &Patch) -> Outcome {
+/// What the file had, so that a private file stays private; a new one, or one whose mode changes, what git gives it.
+fn permissions(place: &Path, mode: Mode) -> std::fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
+    let executable = mode == Mode::Executable;
+    match std::fs::symlink_metadata(place).map(|meta| meta.permissions()) {
+        Ok(old) if (old.mode() & 0o111 != 0) == executable => old,
+        Ok(_) | Err(_) => std::fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }),
+    }
+}
+
+fn write_all(folder: &Folder<'_>, patch: &Patch) -> Outcome {
     let leads_out = |path: &str| Failure::new(exit::FAILURE, format!("{path} leads out of the folder"));
     let mut staged: Vec<(tempfile::NamedTempFile, PathBuf)> = Vec::new();
     let mut removed = Vec::new();
@@ -214,8 +223,7 @@ fn write_all(folder: &Folder<'_>, patch: &Patch) -> Outcome {
         std::fs::create_dir_all(parent)?;
         let beside = tempfile::Builder::new().prefix(".patchfarm-").tempfile_in(parent)?;
         std::fs::write(beside.path(), content)?;
-        let mode = if file.mode == Mode::Executable { 0o755 } else { 0o644 };
-        std::fs::set_permissions(beside.path(), std::fs::Permissions::from_mode(mode))?;
+        std::fs::set_permissions(beside.path(), permissions(&place, file.mode))?;
         staged.push((beside, place));
     }
     for (beside, place) in staged {

@@ -168,8 +168,8 @@ async fn a_folder_is_edited_in_place_all_or_nothing() {
     assert_eq!(std::fs::read_to_string(&tool).unwrap(), GREET_AFTER);
     assert_eq!(std::fs::read_to_string(repo.path().join("src/new.py")).unwrap(), "NEW = 1\n");
     assert_eq!(std::fs::read_to_string(repo.path().join("notes.txt")).unwrap(), NOTES);
-    let is_executable = std::fs::metadata(&tool).unwrap().permissions().mode() & 0o111 != 0;
-    assert!(is_executable, "an edit took the executable bit");
+    let mode = std::fs::metadata(&tool).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o750, "an edit neither takes the executable bit nor opens a private file");
     let mut left: Vec<_> =
         std::fs::read_dir(repo.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
