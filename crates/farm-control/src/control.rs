@@ -118,13 +118,3 @@ impl Control {
         Ok(self.mirrors.mirror(&remote).await?)
     }
 }
-
-/// Runs git's local work beside the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, GitError> + Send + 'static,
-) -> Result<T, GitError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(GitError::Cancelled { detail: error.to_string() }),
-    }
-}

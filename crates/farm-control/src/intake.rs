@@ -151,7 +151,7 @@ pub async fn run(control: Arc<Control>, consumer: Consumer, stop: CancellationTo
         {
             Ok(mut request) => {
                 if request.id.is_none() {
-                    // A record that comes again must be the same change.
+                    // A record that comes again must be the same change. Hexadecimal digits always make an id.
                     let place = format!("{}/{}/{}", record.topic, record.partition, record.offset);
                     request.id = ChangeId::new(format!("k{}", &sha256(place.as_bytes())[..15])).ok();
                 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use farm_core::delta::RepoPath;
 use farm_core::id::{Oid, TaskId, Token};
 use farm_git::error::{GitError, PushError};
-use farm_git::objects::{CommitSpec, Merge, Objects, Trailers};
+use farm_git::objects::{CommitSpec, Merge, Objects, Trailers, blocking};
 use farm_store::{ChangeView, Integration, TaskView};
 
-use crate::control::{Control, ControlError, blocking};
+use crate::control::{Control, ControlError};
 use crate::phases::decode_result;
 
 /// What came of putting a change together.

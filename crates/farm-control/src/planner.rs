@@ -6,12 +6,12 @@ use farm_core::port::{ModelCall, ModelError};
 use farm_core::reason::Reason;
 use farm_core::state::ChangeState;
 use farm_core::task::{ChangeRequest, CodingTask};
-use farm_git::objects::Objects;
+use farm_git::objects::{Objects, blocking};
 use farm_model::plan::{self, Plan};
 use farm_model::prompt::{self, PlannerInput};
 use farm_store::{Accepted, ChangeView};
 
-use crate::control::{Control, ControlError, blocking};
+use crate::control::{Control, ControlError};
 use crate::intake::task_id;
 
 /// The most tasks that a plan may have; more is a sign that the goal should be several changes.

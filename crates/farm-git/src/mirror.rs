@@ -26,7 +26,7 @@ use farm_core::id::Oid;
 use crate::command::{Call, Git, GitSettings, replace_file};
 use crate::error::GitError;
 use crate::lock::{Kind, lock};
-use crate::objects::Objects;
+use crate::objects::{Objects, blocking};
 use crate::remote::{Remote, Transport};
 
 pub use maintain::Maintained;
@@ -221,13 +221,4 @@ fn full_ref(branch: &str) -> Result<String, GitError> {
         return Err(GitError::InvalidBranch { branch: branch.to_owned(), why: "git does not take it" });
     }
     Ok(name)
-}
-
-/// Runs blocking work off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, GitError> + Send + 'static,
-) -> Result<T, GitError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(GitError::Cancelled { detail: error.to_string() }))
 }

@@ -1,6 +1,6 @@
 //! Local objects: blobs, trees and commits, read and written through libgit2 without a checkout.
 //!
-//! Every function here blocks for as long as the disk takes; async callers of more than a small read use `spawn_blocking`.
+//! Every function here blocks for as long as the disk takes; async callers of more than a small read use [`blocking`].
 
 mod apply;
 
@@ -64,6 +64,15 @@ pub struct TreeFile {
     pub oid: Oid,
     /// What kind of entry it is.
     pub mode: FileMode,
+}
+
+/// Runs work on objects off the async threads.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, GitError> + Send + 'static,
+) -> Result<T, GitError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(GitError::Cancelled { detail: error.to_string() }))
 }
 
 impl Objects {

@@ -22,9 +22,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
 
-use farm_control::control::ControlError;
-use farm_git::error::GitError;
-
 use crate::server::App;
 use error::ApiError;
 
@@ -77,14 +74,6 @@ async fn unknown_route() -> impl IntoResponse {
 async fn unknown_method() -> impl IntoResponse {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "no_method", "this path does not take this method")
         .hint("see /api/v1/openapi.json")
-}
-
-/// Runs git's local work beside the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, GitError> + Send + 'static,
-) -> Result<T, ControlError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.unwrap_or_else(|error| Err(GitError::Cancelled { detail: error.to_string() }))?)
 }
 
 /// The `limit` of a list.

@@ -11,7 +11,8 @@ use farm_core::id::{BRANCH_PREFIX, Oid};
 use crate::command::{Output, remove_if_there};
 use crate::error::GitError;
 use crate::lock::{Kind, lock};
-use crate::mirror::{Mirror, blocking, full_ref};
+use crate::mirror::{Mirror, full_ref};
+use crate::objects::blocking;
 
 /// The last fetch of each branch: when it began and what it found. A caller that asked before it began may share it.
 pub(super) type Fetched = HashMap<String, (Instant, Oid)>;

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use crate::command::Output;
 use crate::error::{GitError, PushError};
 use crate::mirror::push::report::{Report, report};
-use crate::mirror::{Mirror, Shared, blocking, full_ref};
+use crate::mirror::{Mirror, Shared, full_ref};
+use crate::objects::blocking;
 use crate::remote::Remote;
 
 /// The most git commands that push from one mirror at a time.

@@ -7,8 +7,8 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use farm_control::control::{Control, ControlError};
 use farm_core::id::{Oid, RepoName};
+use farm_git::objects::blocking;
 
-use crate::api::blocking;
 use crate::api::error::ApiError;
 use crate::view::{ChangeDetail, TaskDetail};
 
@@ -76,7 +76,8 @@ async fn compare(control: &Control, commits: Commits) -> Result<Patch, ApiError>
         let delta = objects.delta(&objects.tree_of(&base)?, &objects.tree_of(&commit)?)?;
         objects.unified_diff(&delta, MAX_BYTES)
     })
-    .await?;
+    .await
+    .map_err(ControlError::Git)?;
     Ok(Patch { text: diff.text, is_cut: diff.truncated })
 }
 

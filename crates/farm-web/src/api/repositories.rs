@@ -6,16 +6,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use farm_control::control::Control;
+use farm_control::control::{Control, ControlError};
 use farm_core::id::{BRANCH_PREFIX, Oid, RepoName};
 use farm_core::ledger::{Event, Fact};
 use farm_core::service::Repository;
 use farm_git::error::GitError;
-use farm_git::objects::{CommitSpec, Objects};
+use farm_git::objects::{CommitSpec, Objects, blocking};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::blocking;
 use crate::api::changes::ACTOR;
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, Id, NoBody};
@@ -63,7 +62,7 @@ async fn prove(control: &Control, repository: &Repository) -> Result<(), ApiErro
     let now_ms = control.now_ms();
     let message = format!("probe of {name} by farm {} at {now_ms}\n", control.store.id());
     let objects = mirror.objects();
-    let commit = blocking(move || probe(&objects, message, now_ms)).await?;
+    let commit = blocking(move || probe(&objects, message, now_ms)).await.map_err(ControlError::Git)?;
     // No other commit has this message, so no other branch has this name.
     let branch = format!("{BRANCH_PREFIX}probe-{}", &commit.as_str()[..16]);
     let fact = Fact {
