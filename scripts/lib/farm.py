@@ -11,24 +11,18 @@ import urllib.error
 import urllib.request
 
 REPOSITORY = "history"
-LEASE_MS = 5000
-HEARTBEAT_MS = 1000
-# A killed worker leaves the consumer group when its session ends; the default would outlast the whole run.
-SESSION = "session.timeout.ms=5000,heartbeat.interval.ms=1000"
-# With a worker killed every few seconds some task is bound to lose its five runs to sheer bad luck.
-MAX_RUNS_UNDER_FIRE = 25
 MODEL_KEY = "model-key-of-the-run"
 
 
 class Farm:
-    """Everything in one folder; what it starts ends with `stop`."""
+    """Everything in one folder, with the product's settings but for some; what it starts ends with `stop`."""
 
-    def __init__(self, binaries, home, bootstrap, under_fire):
+    def __init__(self, binaries, home, bootstrap, settings):
         self.patchfarm = os.path.join(binaries, "patchfarm")
         self.loopback = os.path.join(binaries, "examples", "loopback")
         self.home = home
         self.bootstrap = bootstrap
-        self.max_runs = {"control.max-runs": MAX_RUNS_UNDER_FIRE} if under_fire else {}
+        self.own_settings = settings
         self.prefix = f"e2e-{os.getpid()}-{int(time.time())}."
         self.group = f"{self.prefix}workers"
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -46,21 +40,17 @@ class Farm:
             "kafka.bootstrap": self.bootstrap,
             "kafka.topic-prefix": self.prefix,
             "kafka.group": self.group,
-            "kafka.properties": SESSION,
             "control.store": os.path.join(self.home, "store.db"),
             "control.cache-dir": os.path.join(self.home, "control"),
             "control.http-listen": self.url.removeprefix("http://"),
             "control.grpc-listen": self.grpc,
-            "control.lease-ms": LEASE_MS,
             "worker.control-url": f"http://{self.grpc}",
-            "worker.heartbeat-ms": HEARTBEAT_MS,
-            "worker.slots": 4,
             "worker.grace-s": 10,
             "metrics.listen": "127.0.0.1:0",
             "model.name": "scripted",
             "model.base-url": self.model,
             "model.key": MODEL_KEY,
-            **self.max_runs,
+            **self.own_settings,
         }
 
     def command(self, *verb):
