@@ -72,10 +72,16 @@ class Results:
         """Takes what comes within this time."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            for message in self.consumer.consume(100, left):
-                if message.error():
-                    raise SystemExit(f"e2e: results cannot be read: {message.error()}")
-                self.take(message.key(), message.value())
+            self.read_next(left)
+
+    def read_next(self, seconds):
+        """Takes the next record, if it comes within this time."""
+        message = self.consumer.poll(seconds)
+        if message is None:
+            return
+        if message.error():
+            raise SystemExit(f"e2e: results cannot be read: {message.error()}")
+        self.take(message.key(), message.value())
 
     def take(self, key, value):
         try:
