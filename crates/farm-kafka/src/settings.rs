@@ -23,13 +23,14 @@ const FETCH_MAX_BYTES: usize = 16 << 20;
 const RECEIVE_MAX_BYTES: usize = 256 << 20;
 
 /// Properties that a promise of this crate rests on, or that have a setting of their own.
-const DECIDED: [&str; 9] = [
+const DECIDED: [&str; 10] = [
     "bootstrap.servers",
     "metadata.broker.list",
     "client.id",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "group.id",
+    "group.instance.id",
     "group.protocol",
     "log.queue",
     "message.max.bytes",
@@ -42,6 +43,9 @@ pub struct Settings {
     pub bootstrap: String,
     /// The consumer group; only [`Consumer`](crate::Consumer) and [`group_lag`](crate::group_lag) use it.
     pub group: String,
+    /// A name for this member of the group that outlives it, and that no other member has: whoever comes back with it within
+    /// the session timeout, as after a crash, has its partitions at once, and no other member notices.
+    pub instance: Option<String>,
     pub client_id: String,
     /// Any property of librdkafka, `security.*`, `ssl.*` and `sasl.*` as well; they win over our defaults.
     pub properties: BTreeMap<String, String>,
@@ -55,6 +59,7 @@ impl Settings {
         Self {
             bootstrap: bootstrap.into(),
             group: DEFAULT_GROUP.to_owned(),
+            instance: None,
             client_id: DEFAULT_CLIENT_ID.to_owned(),
             properties: BTreeMap::new(),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
@@ -87,6 +92,9 @@ impl Settings {
             .set("fetch.message.max.bytes", (1_usize << 20).to_string())
             .set("fetch.max.bytes", fetch_max.to_string())
             .set("receive.message.max.bytes", RECEIVE_MAX_BYTES.max(fetch_max + (1 << 20)).to_string());
+        if let Some(instance) = &self.instance {
+            config.set("group.instance.id", instance);
+        }
         self.finish(config)
     }
 
@@ -144,6 +152,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("bootstrap", &self.bootstrap)
             .field("group", &self.group)
+            .field("instance", &self.instance)
             .field("client_id", &self.client_id)
             .field("properties", &properties)
             .field("max_record_bytes", &self.max_record_bytes)

@@ -54,7 +54,7 @@ const KEYS: &[Key] = &[
     key("control.max-runs", "5", "how often a task may be begun"),
     key("control.offer-timeout-ms", "30000", "when an offer that nobody began is made again"),
     key("control.sweep-ms", "1000", "how often the sweep looks"),
-    key("worker.name", "", "names the worker; empty: host and process id"),
+    key("worker.name", "", "names the worker, and no other, for good; empty: host and process id"),
     key("worker.control-url", "http://127.0.0.1:9090", "the task service"),
     key("worker.rag-url", "", "the context service; empty: the worker's own search"),
     key("worker.slots", "4", "runs at once"),

@@ -6,6 +6,7 @@ use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError as Native;
@@ -25,6 +26,8 @@ const POLL: Duration = Duration::from_millis(50);
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How often a paused consumer polls, to stay in the group; whoever asks wakes it.
 const PAUSED_POLL: Duration = Duration::from_millis(50);
+/// How long leaving the group is waited for.
+const LEAVE: Duration = Duration::from_secs(3);
 
 pub(super) struct Poller {
     consumer: Arc<BaseConsumer<Member>>,
@@ -73,7 +76,33 @@ impl Poller {
         while self.is_committing() {
             self.poll(Duration::from_millis(5));
         }
-        // Dropping the consumer leaves the group.
+        if matches!(self.role, Role::Member { .. }) {
+            self.leave();
+        }
+    }
+
+    /// Leaves the group, so that the others have the partitions at once: dropping the consumer would not say farewell for a
+    /// member with a lasting name.
+    fn leave(&self) {
+        self.consumer.unsubscribe();
+        let since = Instant::now();
+        while self.is_member() && since.elapsed() < LEAVE {
+            self.poll(Duration::from_millis(5));
+        }
+    }
+
+    /// Tells whether the group has given us an id; librdkafka forgets it when it asks to leave.
+    #[allow(unsafe_code)]
+    fn is_member(&self) -> bool {
+        let client = self.consumer.client().native_ptr();
+        // SAFETY: the client lives as long as `self.consumer`. What the call returns is null or a C string of ours, which is
+        // read while it lives and freed once, by the allocator that made it.
+        unsafe {
+            let id = rd_kafka_memberid(client);
+            let is_member = !id.is_null() && *id != 0;
+            rd_kafka_mem_free(client, id.cast());
+            is_member
+        }
     }
 
     fn is_committing(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, StartAt, group_lag};
+use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, Settings, StartAt, group_lag};
 
 use crate::{
     STEP, new_topic, number, outgoing, recv, send_numbers, settings, spec, start, until, with, within,
@@ -172,6 +172,61 @@ async fn partitions_that_change_hands_around_a_pause_are_read_on() {
     send_to_each().await;
     recv_from_each(&first).await;
     first.close().await;
+}
+
+/// Two members with lasting names, whom the group misses only after longer than a step of a test may take.
+async fn named_pair(name: &str) -> (Settings, String, Consumer, Consumer) {
+    let settings =
+        with(&settings(name), &[("heartbeat.interval.ms", "200"), ("session.timeout.ms", "60000")]);
+    let topic = new_topic(&settings, name, 4).await;
+    let one = start(&named(&settings, "one"), &topic);
+    let other = start(&named(&settings, "other"), &topic);
+    until("both members' partitions", || one.assigned() && other.assigned()).await;
+    each_is_read(&settings, &topic, &one, &other).await;
+    (settings, topic, one, other)
+}
+
+fn named(settings: &Settings, instance: &str) -> Settings {
+    Settings { instance: Some(instance.to_owned()), ..settings.clone() }
+}
+
+#[tokio::test]
+async fn who_comes_back_with_its_name_has_its_partitions_at_once() {
+    let (settings, topic, one, other) = named_pair("back").await;
+    // To the group the first one is as good as killed: it has not said farewell.
+    let back = start(&named(&settings, "one"), &topic);
+    each_is_read(&settings, &topic, &back, &other).await;
+    let replaced = within("the end of who was replaced", one.recv()).await;
+    assert!(matches!(&replaced, Err(KafkaError::Fatal { code }) if code.contains("Fenced")), "{replaced:?}");
+    one.close().await;
+    each_is_read(&settings, &topic, &back, &other).await;
+    back.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_member_with_a_name_that_closes_leaves_its_partitions_at_once() {
+    let (settings, topic, one, other) = named_pair("farewell").await;
+    one.close().await;
+    each_is_read(&settings, &topic, &other, &other).await;
+    other.close().await;
+}
+
+/// Waits until members were given a record of each of four partitions.
+async fn each_is_read(settings: &Settings, topic: &str, one: &Consumer, other: &Consumer) {
+    let producer = Producer::start(settings.clone()).unwrap();
+    for partition in 0..4 {
+        let outgoing = Outgoing { partition: Some(partition), ..outgoing(topic, "x") };
+        producer.send(outgoing).await.unwrap();
+    }
+    let mut seen = BTreeSet::new();
+    while seen.len() < 4 {
+        let record = tokio::select! {
+            record = recv(one) => record,
+            record = recv(other) => record,
+        };
+        seen.insert(record.partition);
+    }
 }
 
 async fn until_seen(seen: &Mutex<BTreeSet<u32>>, n: u32) {

@@ -10,7 +10,7 @@ use farm_core::redact::{Redactor, Secret};
 use farm_git::credentials::Credentials;
 use farm_git::exports::Exports;
 use farm_git::mirror::Mirrors;
-use farm_kafka::{Consumer, Producer, StartAt};
+use farm_kafka::{Consumer, Producer, Settings as KafkaSettings, StartAt};
 use farm_rag::local::Local;
 use farm_rag::remote::Remote as RemoteContext;
 use farm_sandbox::{Sandbox, Settings as SandboxSettings, Toolchains};
@@ -41,7 +41,10 @@ pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
         settings.get("kafka.max-record-bytes")?,
     ));
     let kit = Arc::new(kit(&program, Arc::clone(&sink), metrics).await?);
-    let consumer = Consumer::start(&kafka(settings)?, &[topics.coding_tasks], StartAt::Committed)?;
+    // Who has a name for good goes on with its partitions after a crash. A worker for one task does not come back.
+    let instance = settings.optional("worker.name").filter(|_| once.is_none()).map(str::to_owned);
+    let member = KafkaSettings { instance, ..kafka(settings)? };
+    let consumer = Consumer::start(&member, &[topics.coding_tasks], StartAt::Committed)?;
     let source = Arc::new(KafkaSource::new(consumer));
     let slots: u32 = settings.get("worker.slots")?;
     tracing::info!(name = kit.settings.name, slots, metrics = %address, sandbox = %kit.sandbox.tier(), "worker is ready");
