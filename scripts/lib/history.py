@@ -18,6 +18,11 @@ CLOSED = re.compile(
     r"|(.*/)?(\.env[^/]*|_secure/.*|[^/]*\.pem|id_rsa[^/]*|id_ed25519[^/]*)",
     re.IGNORECASE | re.DOTALL,
 )
+# New lines that the farm refuses, and rightly: what a merge left behind, and comments that may stand for code left out.
+REFUSED = re.compile(
+    r"^\+(?:<{7} |>{7} |[ \t]*(?:/|#|--|;|%|<!--)[ \t/*#!]*(?:(?:the )?rest of .*)?(?:\.\.\.|\u2026)[ \t*/>-]*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 # The check that judges a task's files, in the farm and here: Python compiles, JSON reads, other text is clean.
 SYNTAX = """
@@ -122,7 +127,7 @@ def read(git, commit):
         changes = [read_change(git, entry.decode(), path.decode()) for entry, path in entries]
         base, tree, subject = git("show", "--no-patch", "--format=%P%n%T%n%s", commit).split("\n")
         diff = git.bytes("diff", "--no-renames", "--no-ext-diff", "--no-textconv", base, commit)
-        if None in changes or not subject or len(diff) > MAX_DIFF_BYTES:
+        if None in changes or not subject or len(diff) > MAX_DIFF_BYTES or REFUSED.search(diff.decode()):
             return None
         return Sample(commit, base, tree, subject, diff.decode(), changes)
     except (UnicodeDecodeError, ValueError):

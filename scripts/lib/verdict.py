@@ -26,6 +26,12 @@ def results(tasks, found):
     return problems
 
 
+def statuses(found):
+    """How many tasks ended how."""
+    last = [wire.result(records[-1])["status"] for records in found.records.values()]
+    return {status: last.count(status) for status in sorted(set(last))}
+
+
 def branches(tasks, found, git):
     """What is wrong with the remote, as text."""
     problems = []
