@@ -38,8 +38,8 @@ pub enum StartAt {
 
 /// Reads topics. Takes a record only while a [`recv`](Self::recv) waits for one.
 ///
-/// Its thread goes on polling while nobody asks, with the partitions paused, so that a worker whose slots are full
-/// for an hour stays in the group.
+/// Its thread goes on polling while nobody asks, with records left in the partitions' own queues, so that a worker whose
+/// slots are full for an hour stays in the group.
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,

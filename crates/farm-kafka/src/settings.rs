@@ -87,7 +87,7 @@ impl Settings {
             // Little is read ahead: a rebalance would throw it away.
             .set("queued.min.messages", "16")
             .set("queued.max.messages.kbytes", "16384")
-            // A resumed partition waits for the fetch under way, hence far below the default of 500.
+            // A partition whose read-ahead was full waits for the fetch under way, hence far below the default of 500.
             .set("fetch.wait.max.ms", "100")
             .set("fetch.message.max.bytes", (1_usize << 20).to_string())
             .set("fetch.max.bytes", fetch_max.to_string())

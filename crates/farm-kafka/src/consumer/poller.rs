@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError as Native;
+use rdkafka::error::{KafkaError as Native, KafkaResult};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::shared::Shared;
@@ -19,22 +21,21 @@ use crate::events::Events;
 use crate::offsets::Place;
 use crate::record::Record;
 
-/// The longest wait in librdkafka while a record is wanted.
+/// How often rebalances and errors are looked for, which also keeps us in the group; records, and whoever asks for one,
+/// wake the thread earlier.
 const POLL: Duration = Duration::from_millis(50);
-/// How long partitions stay open after the last wish. Pausing throws away what was read ahead, and librdkafka takes up to
-/// a second to fetch again, so that a caller who asks again soon, as after a slow Begin, should find them open.
-const PAUSE_AFTER: Duration = Duration::from_secs(1);
-/// How often a paused consumer polls, to stay in the group; whoever asks wakes it.
-const PAUSED_POLL: Duration = Duration::from_millis(50);
 /// How long leaving the group is waited for.
 const LEAVE: Duration = Duration::from_secs(3);
 
+/// Every partition has a queue of its own, so that polling for rebalances takes no record. Pausing the partitions would do
+/// that too, but throws away what was read ahead, and librdkafka may take a second to fetch again.
 pub(super) struct Poller {
+    queues: Vec<PartitionQueue<Member>>,
+    /// Which queue is asked first, so that none starves.
+    next_queue: usize,
     consumer: Arc<BaseConsumer<Member>>,
     shared: Arc<Shared>,
     role: Role,
-    /// Since when nobody asks.
-    idle_since: Option<Instant>,
 }
 
 /// How partitions are come by.
@@ -48,37 +49,66 @@ pub(super) enum Role {
 
 impl Poller {
     pub(super) fn new(consumer: Arc<BaseConsumer<Member>>, shared: Arc<Shared>, role: Role) -> Self {
-        Self { consumer, shared, role, idle_since: None }
+        Self { queues: Vec::new(), next_queue: 0, consumer, shared, role }
     }
 
     /// Polls until the consumer is closed; no error ends it.
     pub(super) fn run(mut self) {
         while !self.shared.is_stopping() {
-            if let Role::Viewer(viewer) = &mut self.role
-                && viewer.look_for_partitions(&self.consumer)
-            {
-                self.apply_pause();
-                self.shared.set_viewing();
+            self.poll(Duration::ZERO);
+            if self.has_other_partitions() {
+                self.split();
             }
-            if self.shared.is_wanted() {
-                self.idle_since = None;
-                self.set_paused(false);
-                self.poll(POLL);
-            } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() < PAUSE_AFTER {
-                park_timeout(PAUSE_AFTER);
-            } else {
-                self.set_paused(true);
-                self.poll(Duration::from_millis(1));
-                park_timeout(PAUSED_POLL);
+            if !self.shared.is_wanted() || !self.take() {
+                park_timeout(POLL);
             }
         }
-        self.set_paused(true);
         while self.is_committing() {
             self.poll(Duration::from_millis(5));
         }
         if matches!(self.role, Role::Member { .. }) {
             self.leave();
         }
+    }
+
+    fn has_other_partitions(&mut self) -> bool {
+        match &mut self.role {
+            Role::Member { .. } => self.consumer.context().rebalanced.swap(false, Ordering::Relaxed),
+            Role::Viewer(viewer) => {
+                let any = viewer.look_for_partitions(&self.consumer);
+                if any {
+                    self.shared.set_viewing();
+                }
+                any
+            }
+        }
+    }
+
+    /// Gives each of our partitions its queue. A record that had come before that is read by the next poll instead.
+    fn split(&mut self) {
+        self.queues.clear();
+        let assigned = match self.consumer.assignment() {
+            Ok(assigned) => assigned,
+            Err(error) => return tracing::warn!(%error, "kafka did not tell the assigned partitions"),
+        };
+        for (topic, partition) in places(&assigned) {
+            let Some(mut queue) = self.consumer.split_partition_queue(&topic, partition) else { continue };
+            let thread = std::thread::current();
+            queue.set_nonempty_callback(move || thread.unpark());
+            self.queues.push(queue);
+        }
+    }
+
+    /// Takes one record from the queues, if there is one.
+    fn take(&mut self) -> bool {
+        for _ in 0..self.queues.len() {
+            self.next_queue = (self.next_queue + 1) % self.queues.len();
+            if let Some(polled) = self.queues[self.next_queue].poll(Duration::ZERO) {
+                self.receive(polled);
+                return true;
+            }
+        }
+        false
     }
 
     /// Leaves the group, so that the others have the partitions at once: dropping the consumer would not say farewell for a
@@ -110,9 +140,14 @@ impl Poller {
     }
 
     fn poll(&self, wait: Duration) {
-        match self.consumer.poll(wait) {
-            None => {}
-            Some(Ok(message)) => {
+        if let Some(polled) = self.consumer.poll(wait) {
+            self.receive(polled);
+        }
+    }
+
+    fn receive(&self, polled: KafkaResult<BorrowedMessage<'_>>) {
+        match polled {
+            Ok(message) => {
                 self.member().events.accepted();
                 let record = Record::detach(&message);
                 match self.role {
@@ -120,29 +155,14 @@ impl Poller {
                     Role::Viewer(_) => self.shared.show(record),
                 }
             }
-            Some(Err(error)) => {
-                // The context has logged it.
-                match KafkaError::from_native(&error, "reading", None) {
-                    error @ KafkaError::Fatal { .. } => self.shared.fail(error),
-                    error @ KafkaError::Auth { .. } => {
-                        self.shared.notice(self.member().events.auth().unwrap_or(error));
-                    }
-                    _ => {}
+            // The context has logged it.
+            Err(error) => match KafkaError::from_native(&error, "reading", None) {
+                error @ KafkaError::Fatal { .. } => self.shared.fail(error),
+                error @ KafkaError::Auth { .. } => {
+                    self.shared.notice(self.member().events.auth().unwrap_or(error));
                 }
-            }
-        }
-    }
-
-    fn set_paused(&self, paused: bool) {
-        if self.member().paused.swap(paused, Ordering::Relaxed) != paused {
-            self.apply_pause();
-        }
-    }
-
-    fn apply_pause(&self) {
-        match self.consumer.assignment() {
-            Ok(all) => self.member().apply_pause(&self.consumer, &all),
-            Err(error) => tracing::warn!(%error, "kafka did not tell the assigned partitions"),
+                _ => {}
+            },
         }
     }
 
@@ -155,27 +175,13 @@ impl Poller {
 pub(super) struct Member {
     events: Events,
     shared: Arc<Shared>,
-    paused: AtomicBool,
+    /// The partitions are others than those that have queues.
+    rebalanced: AtomicBool,
 }
 
 impl Member {
     pub(super) fn new(events: Events, shared: Arc<Shared>) -> Self {
-        Self { events, shared, paused: AtomicBool::new(false) }
-    }
-
-    /// Pauses or resumes partitions as all are meant to be; librdkafka keeps that for each, and an assignment begins
-    /// anew.
-    fn apply_pause(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        if partitions.count() == 0 {
-            return;
-        }
-        let applied = match self.paused.load(Ordering::Relaxed) {
-            true => consumer.pause(partitions),
-            false => consumer.resume(partitions),
-        };
-        if let Err(error) = applied {
-            tracing::warn!(%error, "kafka partitions could not be paused or resumed");
-        }
+        Self { events, shared, rebalanced: AtomicBool::new(false) }
     }
 }
 
@@ -195,16 +201,17 @@ impl ConsumerContext for Member {
             let revoked = places(list);
             tracing::debug!(?revoked, "kafka partitions revoked");
             self.shared.revoke(&revoked);
+            self.rebalanced.store(true, Ordering::Relaxed);
         }
     }
 
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(list) = rebalance {
             let assigned = places(list);
             tracing::debug!(?assigned, "kafka partitions assigned");
             self.events.accepted();
             self.shared.assign(assigned.into_iter());
-            self.apply_pause(consumer, list);
+            self.rebalanced.store(true, Ordering::Relaxed);
         }
     }
 }
