@@ -29,26 +29,40 @@ pub struct Worker {
     abandon: CancellationToken,
 }
 
+/// A task that control gave us to run.
+struct Taken {
+    run: Box<Run>,
+    /// When it was asked for: its lease is no older.
+    asked: Instant,
+}
+
 impl Worker {
     /// A worker with `slots` runs at once. `stop` begins its end.
-    pub fn new(kit: Arc<Kit>, source: Arc<dyn TaskSource>, slots: u32, stop: CancellationToken) -> Self {
+    pub fn new(kit: Arc<Kit>, source: Arc<dyn TaskSource>, slots: u32, stop: CancellationToken) -> Arc<Self> {
         kit.metrics.slots.set(i64::from(slots));
-        Self {
+        Arc::new(Self {
             kit,
             source,
             slots: Slots::new(slots),
             runs: TaskTracker::new(),
             stop,
             abandon: CancellationToken::new(),
-        }
+        })
     }
 
     /// Takes and runs tasks until told to stop, then waits `grace` for the runs under way; what is unfinished then is given
-    /// back (I10).
-    pub async fn run(&self, grace: Duration) -> Result<(), SourceFailed> {
+    /// back (I10). Each record has its slot from the moment it is taken, so that none waits for another's Begin.
+    pub async fn run(self: &Arc<Self>, grace: Duration) -> Result<(), SourceFailed> {
         let taken = loop {
             match self.next().await {
-                Some(Ok((slot, delivery))) => drop(self.decide(slot, &delivery).await),
+                Some(Ok((slot, delivery))) => {
+                    let worker = Arc::clone(self);
+                    self.runs.spawn(async move {
+                        if let Some(taken) = worker.decide(&delivery).await {
+                            worker.tend(taken, slot).await;
+                        }
+                    });
+                }
                 Some(Err(error)) => break Err(error),
                 None => break Ok(()),
             }
@@ -59,24 +73,26 @@ impl Worker {
 
     /// Takes records until one of them is a task to run, runs it to its end, and returns whether there was one before `idle`
     /// had passed without a record.
-    pub async fn run_once(&self, idle: Duration, grace: Duration) -> Result<bool, SourceFailed> {
-        let taken = loop {
+    pub async fn run_once(self: &Arc<Self>, idle: Duration, grace: Duration) -> Result<bool, SourceFailed> {
+        let (slot, taken) = loop {
             match tokio::time::timeout(idle, self.next()).await {
                 Ok(Some(Ok((slot, delivery)))) => {
-                    if self.decide(slot, &delivery).await {
-                        break Ok(true);
+                    if let Some(taken) = self.decide(&delivery).await {
+                        break (slot, taken);
                     }
                 }
-                Ok(Some(Err(error))) => break Err(error),
-                Ok(None) | Err(_) => break Ok(false),
+                Ok(Some(Err(error))) => return Err(error),
+                Ok(None) | Err(_) => return Ok(false),
             }
         };
+        let worker = Arc::clone(self);
+        self.runs.spawn(async move { worker.tend(taken, slot).await });
         self.runs.close();
         tokio::select! {
             () = self.runs.wait() => {}
             () = self.stop.cancelled() => self.drain(grace).await,
         }
-        taken
+        Ok(true)
     }
 
     async fn drain(&self, grace: Duration) {
@@ -101,9 +117,9 @@ impl Worker {
         }
     }
 
-    /// Control's word on a record, then its offset. Returns whether it became a run.
-    async fn decide(&self, slot: Slot, delivery: &Delivery) -> bool {
-        let Some((begun, sent)) = self.begin(delivery).await else { return false };
+    /// Control's word on a record, then its offset. Returns the run that it became, if it became one.
+    async fn decide(&self, delivery: &Delivery) -> Option<Taken> {
+        let (begun, asked) = self.begin(delivery).await?;
         let answer = match &begun {
             Begun::Run(_) => "run",
             Begun::Done { .. } => "done",
@@ -112,15 +128,24 @@ impl Worker {
             Begun::Refused(_) => "refused",
         };
         self.kit.metrics.begins.with_label_values(&[answer]).inc();
-        match begun {
-            Begun::Run(run) => self.start(*run, slot, sent),
-            Begun::Done { task, result } => finish::publish(&self.kit, &task, &result).await,
-            Begun::Held => {}
-            Begun::Deferred { refused } => self.dead_letters(delivery, refused).await,
-            Begun::Refused(rejected) => self.dead_letters(delivery, vec![rejected]).await,
-        }
+        let taken = match begun {
+            Begun::Run(run) => Some(Taken { run, asked }),
+            Begun::Done { task, result } => {
+                finish::publish(&self.kit, &task, &result).await;
+                None
+            }
+            Begun::Held => None,
+            Begun::Deferred { refused } => {
+                self.dead_letters(delivery, refused).await;
+                None
+            }
+            Begun::Refused(rejected) => {
+                self.dead_letters(delivery, vec![rejected]).await;
+                None
+            }
+        };
         self.source.accept(delivery);
-        answer == "run"
+        taken
     }
 
     /// Asks until control answers: a record that nobody decided on must not be passed over. Each delivery has a request id
@@ -159,50 +184,44 @@ impl Worker {
         }
     }
 
-    fn start(&self, run: Run, slot: Slot, sent: Instant) {
-        let (kit, abandon) = (Arc::clone(&self.kit), self.abandon.clone());
-        self.runs.spawn(async move {
-            kit.metrics.in_flight.inc();
-            tend(&kit, &run, slot.number, sent, &abandon).await;
-            kit.metrics.in_flight.dec();
-            drop(slot);
-        });
+    /// Runs a task under its lease and its deadline.
+    async fn tend(&self, Taken { run, asked }: Taken, slot: Slot) {
+        let kit = &self.kit;
+        kit.metrics.in_flight.inc();
+        let run_ref = RunRef { task: run.task.id.clone(), token: run.token };
+        let tending = Tending::start(
+            run_ref.clone(),
+            Arc::clone(&kit.tasks),
+            asked,
+            run.lease_ms,
+            run.grant,
+            kit.settings.heartbeat,
+        );
+        let redactor = kit.redactor(&run);
+        let steps = Steps::start(
+            run_ref,
+            Arc::clone(&kit.tasks),
+            Arc::clone(&redactor),
+            Arc::clone(&kit.clock),
+            kit.metrics.clone(),
+        );
+        let job =
+            Job { kit, run: &run, slot: slot.number, tending: &tending, steps: &steps, redactor: &redactor };
+        let deadline = run.task.deadline_s.map_or(kit.settings.deadline, Duration::from_secs);
+        tracing::info!(task = %run.task.id, run = run.run, token = %run.token, "run begins");
+        let ended = tokio::select! {
+            ended = pipeline::run(&job) => ended,
+            denied = tending.stopped() => Err(Trouble::from(denied)),
+            () = self.abandon.cancelled() => {
+                Err(Trouble::new(Reason::WorkerStopping, "the worker's grace was over"))
+            }
+            () = tokio::time::sleep(deadline) => {
+                Err(Trouble::new(Reason::DeadlinePassed, format!("a run may take {deadline:?}")))
+            }
+        };
+        finish::settle(&job, ended).await;
+        kit.metrics.in_flight.dec();
     }
-}
-
-/// Runs one task under its lease and its deadline.
-async fn tend(kit: &Arc<Kit>, run: &Run, slot: u32, sent: Instant, abandon: &CancellationToken) {
-    let run_ref = RunRef { task: run.task.id.clone(), token: run.token };
-    let tending = Tending::start(
-        run_ref.clone(),
-        Arc::clone(&kit.tasks),
-        sent,
-        run.lease_ms,
-        run.grant,
-        kit.settings.heartbeat,
-    );
-    let redactor = kit.redactor(run);
-    let steps = Steps::start(
-        run_ref,
-        Arc::clone(&kit.tasks),
-        Arc::clone(&redactor),
-        Arc::clone(&kit.clock),
-        kit.metrics.clone(),
-    );
-    let job = Job { kit, run, slot, tending: &tending, steps: &steps, redactor: &redactor };
-    let deadline = run.task.deadline_s.map_or(kit.settings.deadline, Duration::from_secs);
-    tracing::info!(task = %run.task.id, run = run.run, token = %run.token, "run begins");
-    let ended = tokio::select! {
-        ended = pipeline::run(&job) => ended,
-        denied = tending.stopped() => Err(Trouble::from(denied)),
-        () = abandon.cancelled() => {
-            Err(Trouble::new(Reason::WorkerStopping, "the worker's grace was over"))
-        }
-        () = tokio::time::sleep(deadline) => {
-            Err(Trouble::new(Reason::DeadlinePassed, format!("a run may take {deadline:?}")))
-        }
-    };
-    finish::settle(&job, ended).await;
 }
 
 /// Slots have numbers: each is a user of its own in the sandbox.
