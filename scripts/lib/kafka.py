@@ -10,14 +10,14 @@ import wire
 class Kafka:
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
+        self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0})
 
     def produce(self, topic, records):
         """Sends (key, value, headers), and fails unless all arrive."""
         failed = []
-        producer = Producer({"bootstrap.servers": self.bootstrap, "enable.idempotence": True})
         for key, value, headers in records:
-            producer.produce(topic, value, key, headers=headers, on_delivery=lambda e, _: e and failed.append(e))
-        if producer.flush(60) or failed:
+            self.producer.produce(topic, value, key, headers=headers, on_delivery=lambda e, _: e and failed.append(e))
+        if self.producer.flush(60) or failed:
             raise SystemExit(f"e2e: kafka did not take the tasks: {failed[:1]}")
 
     def consumer(self, group):
