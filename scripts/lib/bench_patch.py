@@ -21,7 +21,8 @@ import bench_patch_tools as tools
 from bench_patch_commits import Repo
 from bench_patch_spoil import AMBIGUOUS, CLASSES
 
-MAX_COMMITS = 3_000
+# Classes that few commits lend themselves to end here.
+COMMITS_A_CASE = 5
 # A class with fewer cases proves little, and is marked so.
 FEW = 100
 COLUMNS = ("cases", "excluded", "right", "refused rightly", "missed", "silently wrong")
@@ -71,7 +72,7 @@ def collect(repo, args):
     n_commits = 0
     for commit in repo.commits(random.Random(args.seed)):
         wanting = [name for name in names if counts[name] < args.cases]
-        if not wanting or n_commits == MAX_COMMITS:
+        if not wanting or n_commits == COMMITS_A_CASE * args.cases:
             break
         n_commits += 1
         for name in wanting:

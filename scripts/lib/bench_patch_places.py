@@ -32,15 +32,18 @@ def in_a_row(key=exact):
     """Readings where all old lines stand in a row, but for what `key` forgets."""
 
     def search(old, lines):
-        before = [key(line[1:]) for line in lines if line[0] != "+"]
-        have = [key(line) for line in old]
+        before = tuple(key(line[1:]) for line in lines if line[0] != "+")
+        have = tuple(old) if key is exact else tuple(map(key, old))
         if not before:
             return {start: None for start in range(len(old) + 1)}
+        # Any line would do to look for; a long one stands in few places.
+        pivot = max(range(len(before)), key=lambda idx: len(before[idx]))
         found, at = {}, -1
-        while before and before[0] in have[at + 1 :]:
-            at = have.index(before[0], at + 1)
-            if have[at : at + len(before)] == before:
-                found[at] = None
+        for _ in range(have.count(before[pivot])):
+            at = have.index(before[pivot], at + 1)
+            start = at - pivot
+            if start >= 0 and have[start : start + len(before)] == before:
+                found[start] = None
         return found
 
     return search
@@ -71,29 +74,34 @@ def forgotten_plus(n_forgotten):
 def skipped(may_skip):
     """Readings where the file has lines between those of the hunk that the reply may have left out."""
 
-    def lay(old, lines, idx, at, written, started, out):
-        if len(out) > MANY:
-            return
+    def lay(old, lines, idx, at, written, out, dead):
+        """Puts every text into `out` that line `idx` and all after it can come to from `at` on; tells whether there is any."""
         if idx == len(lines):
             out.add((at, tuple(written)))
-            return
+            return True
+        if len(out) > MANY or (idx, at) in dead:
+            return False
         sign, text = lines[idx][0], lines[idx][1:]
+        alive = False
         if sign == "+":
-            lay(old, lines, idx + 1, at, [*written, text], started, out)
+            alive |= lay(old, lines, idx + 1, at, [*written, text], out, dead)
         elif at < len(old) and old[at] == text:
-            lay(old, lines, idx + 1, at + 1, [*written, text] if sign == " " else written, True, out)
-        if started and at < len(old) and may_skip.match(old[at]):
+            alive |= lay(old, lines, idx + 1, at + 1, [*written, text] if sign == " " else written, out, dead)
+        if idx and at < len(old) and may_skip.match(old[at]):
             # A line that the reply left out stays, or is dropped where all around it is.
-            lay(old, lines, idx, at + 1, [*written, old[at]], started, out)
-            if idx and "-" == sign == lines[idx - 1][0]:
-                lay(old, lines, idx, at + 1, written, started, out)
+            alive |= lay(old, lines, idx, at + 1, [*written, old[at]], out, dead)
+            if sign == "-" == lines[idx - 1][0]:
+                alive |= lay(old, lines, idx, at + 1, written, out, dead)
+        if not alive:
+            dead.add((idx, at))
+        return alive
 
     def search(old, lines):
         before = [line[1:] for line in lines if line[0] != "+"]
         found = {}
         for start in (at for at, line in enumerate(old) if before and line == before[0]):
             ways = set()
-            lay(old, lines, 0, start, [], False, ways)
+            lay(old, lines, 0, start, [], ways, set())
             for end, written in ways:
                 found.setdefault(result(old, start, end, written), start)
         return found

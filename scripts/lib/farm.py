@@ -91,6 +91,13 @@ class Farm:
         self.start("control", self.command("control"))
         until(60, "control to answer", lambda: self.running["control"].poll() is not None or self.get("repositories"))
 
+    def start_rag(self):
+        """The context service; workers that start after it ask it, and search by themselves only when it is slow."""
+        listen = f"127.0.0.1:{free_port()}"
+        self.start("rag", [self.patchfarm, "rag", *flags({"rag.listen": listen, "metrics.listen": "127.0.0.1:0"})])
+        until(60, "rag to listen", lambda: self.running["rag"].poll() is not None or listens(listen))
+        self.own_settings = {**self.own_settings, "worker.rag-url": f"http://{listen}"}
+
     def start_worker(self, number):
         name = f"worker-{number}"
         cache = os.path.join(self.home, name)
@@ -148,6 +155,12 @@ def flags(settings):
 def environment():
     """Nothing of this shell's environment changes what the farm does."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+
+
+def listens(address):
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def free_port():

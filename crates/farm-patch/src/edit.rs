@@ -41,6 +41,22 @@ pub(crate) enum Ask {
     Copy(Vec<Hunk>),
 }
 
+impl Ask {
+    pub(crate) fn hunks(&self) -> &[Hunk] {
+        match self {
+            Ask::Edit(hunks) | Ask::Delete(hunks) | Ask::Rename(hunks) | Ask::Copy(hunks) => hunks,
+            Ask::Create(_) | Ask::Write(_) => &[],
+        }
+    }
+
+    pub(crate) fn hunks_mut(&mut self) -> &mut [Hunk] {
+        match self {
+            Ask::Edit(hunks) | Ask::Delete(hunks) | Ask::Rename(hunks) | Ask::Copy(hunks) => hunks,
+            Ask::Create(_) | Ask::Write(_) => &mut [],
+        }
+    }
+}
+
 /// A whole content as the reply has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewText {
@@ -58,6 +74,10 @@ pub(crate) struct Hunk {
     /// The first line of the place as the reply states it, counted from 0.
     pub(crate) stated: Option<usize>,
     pub(crate) counts_wrong: bool,
+    /// The reply ends with the hunk, whose header promises more lines.
+    pub(crate) may_be_cut: bool,
+    /// Typographic punctuation that the file does not have was written plainly.
+    pub(crate) straightened: bool,
     /// The reply says twice which lines are context: by right counts, or by writing them on both sides of a replacement.
     pub(crate) sure_context: bool,
     /// How many new lines have lost their `+`, if that is what is wrong with the counts.
@@ -147,10 +167,11 @@ impl Hunk {
         self.lines.iter().any(|line| line.kind != Kind::Keep && !is_weak(&line.text))
     }
 
-    /// Tells whether two hunks differ in nothing but their number.
+    /// Tells whether two hunks differ in nothing but their number, or in that only one of them states its line.
     pub(crate) fn says_the_same(&self, other: &Hunk) -> bool {
-        (self.stated, &self.lines, &self.anchors, &self.piece, self.at_end)
-            == (other.stated, &other.lines, &other.anchors, &other.piece, other.at_end)
+        (self.stated == other.stated || self.stated.is_none() || other.stated.is_none())
+            && (&self.lines, &self.anchors, &self.piece, self.at_end)
+                == (&other.lines, &other.anchors, &other.piece, other.at_end)
     }
 
     /// Makes a hunk of a search text and its replacement: common lines become context.

@@ -2,6 +2,7 @@
 
 mod file;
 mod sections;
+mod typography;
 
 use crate::index::Budget;
 use crate::patch::{FileChange, Outcome, Patch};
@@ -29,7 +30,8 @@ pub fn apply(request: &Request, source: &dyn Source) -> Result<Outcome, Refusal>
         ));
     }
     let edits = reply::read(request.reply, source)?;
-    let sections = sections::settle(edits, request, source)?;
+    let mut sections = sections::settle(edits, request, source)?;
+    typography::straighten(&mut sections, source)?;
     let budget = Budget::new(limits.max_comparisons);
 
     let mut files = Vec::new();

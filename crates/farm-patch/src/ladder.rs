@@ -45,6 +45,12 @@ pub(crate) struct Added {
     pub(crate) ending: Option<Ending>,
 }
 
+impl Placement {
+    fn changes_nothing(&self) -> bool {
+        self.dropped.is_empty() && self.added.is_empty()
+    }
+}
+
 /// What the ladder finds out about a hunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -60,7 +66,7 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     {
         if let (Verdict::Placed(places), false) = (&verdict, piece.all) {
             let done = Afterimages::find(hunk, view, Tier::LostSpace, budget)?;
-            places.iter().try_for_each(|place| done.settle_alike(hunk, view, place))?;
+            places.iter().try_for_each(|place| done.settle_alike(hunk, view, place, budget))?;
         }
         return Ok(verdict);
     }
@@ -105,10 +111,10 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
                 .expected(nearest::wanted(hunk))
                 .found(vec![nearest::numbered(view, place.start)]));
             }
-            let verdict = done.settle_loose(hunk, view, place)?;
+            let verdict = done.settle_loose(hunk, view, place, budget)?;
             if let Verdict::Placed(places) = &verdict {
                 let alike = Afterimages::find(hunk, view, tier, budget)?;
-                places.iter().try_for_each(|place| alike.settle_alike(hunk, view, place))?;
+                places.iter().try_for_each(|place| alike.settle_alike(hunk, view, place, budget))?;
             }
             return Ok(verdict);
         }

@@ -75,6 +75,11 @@ impl<'a> Lines<'a> {
         self.fences.get(at) == Some(&Fence::Closes)
     }
 
+    /// Tells whether the end of the text is merely the end of what was sent: it is no value that another format holds.
+    pub(crate) fn ends_openly(&self) -> bool {
+        self.fences.last() != Some(&Fence::Diff)
+    }
+
     pub(crate) fn opens_fence(&self, at: usize) -> bool {
         self.fences.get(at) == Some(&Fence::Opens)
     }

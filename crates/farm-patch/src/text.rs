@@ -121,6 +121,11 @@ pub(crate) fn plain_punctuation(character: char) -> Option<&'static str> {
     })
 }
 
+/// Tells whether a character is one of the quotation marks that word processors put for plain ones.
+pub(crate) fn is_typographic_quote(character: char) -> bool {
+    matches!(plain_punctuation(character), Some("'" | "\""))
+}
+
 /// Writes typographic characters as ASCII.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {

@@ -27,7 +27,7 @@ pub(crate) fn settle(
     for edit in edits {
         let path = resolve(&edit, request, source)?;
         let from = edit.from.map(|from| path::clean(&from)).transpose()?;
-        n_hunks += hunks(&edit.ask).len();
+        n_hunks += edit.ask.hunks().len();
         let section = Section { path: path.clone(), from, ask: edit.ask, mode: edit.mode };
         by_path.entry(path).or_default().push(section);
     }
@@ -46,13 +46,6 @@ pub(crate) fn settle(
         }
     }
     Ok(sections)
-}
-
-fn hunks(ask: &Ask) -> &[crate::edit::Hunk] {
-    match ask {
-        Ask::Edit(hunks) | Ask::Delete(hunks) | Ask::Rename(hunks) | Ask::Copy(hunks) => hunks,
-        Ask::Create(_) | Ask::Write(_) => &[],
-    }
 }
 
 fn resolve(edit: &FileEdit, request: &Request, source: &dyn Source) -> Result<String, Refusal> {

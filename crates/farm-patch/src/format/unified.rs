@@ -56,13 +56,14 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
     Ok((edit, at.max(start + 1)))
 }
 
-/// Tells whether a header line of another section stands here.
+/// Tells whether a header line of another section stands here, and not a changed line that only looks like one.
 pub(super) fn starts_section(lines: &Lines, at: usize) -> bool {
-    let line = lines.get(at);
+    let (line, next) = (lines.get(at), lines.get(at + 1));
     line.starts_with("diff --git ")
         || line.starts_with("--- ")
-            && lines.get(at + 1).starts_with("+++ ")
-            && is_hunk_header(lines.get(at + 2))
+            && next.starts_with("+++ ")
+            && (is_hunk_header(lines.get(at + 2)) || header::name_one_file(line, next))
+        || line.starts_with("+++ ") && is_hunk_header(next)
 }
 
 fn section(header: Header, hunks: Vec<Hunk>) -> Result<FileEdit, Refusal> {

@@ -15,11 +15,6 @@ pub(super) struct Afterimages {
     telling: bool,
 }
 
-/// Tells whether the effect of a hunk can be seen in a file: a telling line is new, or lines are gone.
-pub(super) fn shows(hunk: &Hunk) -> bool {
-    hunk.lines.iter().any(|line| line.kind == Kind::Drop || line.kind == Kind::Add && !is_weak(&line.text))
-}
-
 impl Afterimages {
     /// Looks for them under the rung of this tier.
     pub(super) fn find(
@@ -104,11 +99,21 @@ impl Afterimages {
     }
 
     /// Accepts a place of a rung under which these were found, unless one of them makes it doubtful that there is anything to do.
-    pub(super) fn settle_alike(&self, hunk: &Hunk, view: &View, place: &Placement) -> Result<(), Refusal> {
+    pub(super) fn settle_alike(
+        &self,
+        hunk: &Hunk,
+        view: &View,
+        place: &Placement,
+        budget: &Budget,
+    ) -> Result<(), Refusal> {
         let nearer = hunk.stated.and_then(|stated| {
             self.places.iter().copied().find(|at| at.abs_diff(stated) < place.start.abs_diff(stated))
         });
-        match self.over(hunk, place).or(nearer) {
+        let over = match self.over(hunk, place) {
+            Some(_) if self.only_within(hunk, view, place, budget)? => None,
+            over => over,
+        };
+        match over.or(nearer) {
             Some(at) => Err(either_way(hunk, view, place, at)),
             None => Ok(()),
         }
@@ -120,10 +125,13 @@ impl Afterimages {
         hunk: &Hunk,
         view: &View,
         place: Placement,
+        budget: &Budget,
     ) -> Result<Verdict, Refusal> {
         let adds = hunk.lines.iter().any(|line| line.kind == Kind::Add);
+        let shrinks = hunk.growth() < 0;
         match (self.over(hunk, &place), self.telling().first()) {
-            (Some(at), _) if adds && self.telling => Ok(Verdict::Already(at)),
+            (Some(at), _) if adds && self.telling && !shrinks => Ok(Verdict::Already(at)),
+            (Some(_), _) if self.only_within(hunk, view, &place, budget)? => Ok(Verdict::Placed(vec![place])),
             (Some(at), _) => Err(either_way(hunk, view, &place, at)),
             (None, Some(elsewhere)) => Err(either_way(hunk, view, &place, *elsewhere)),
             (None, None) => Ok(Verdict::Placed(vec![place])),
@@ -148,12 +156,15 @@ impl Afterimages {
         if hunk.counts_wrong || self.places.iter().any(|at| overlaps(*at) && !within(*at)) {
             return Ok(false);
         }
+        let same = |new: &str, old: &str| {
+            new == old || place.tier >= Tier::TrailingSpace && new.trim() == old.trim()
+        };
         let head = &view.lines[place.start.saturating_sub(before.len())..place.start];
         let tail = &view.lines[end..view.lines.len().min(end + before.len())];
         let result: Vec<&str> =
             head.iter().map(AsRef::as_ref).chain(after).chain(tail.iter().map(AsRef::as_ref)).collect();
         for window in result.windows(before.len()) {
-            let alike = window.iter().zip(&before).take_while(|(new, old)| new == old).count();
+            let alike = window.iter().zip(&before).take_while(|(new, old)| same(new, old)).count();
             budget.spend(1 + alike)?;
             if alike == before.len() {
                 return Ok(false);

@@ -13,6 +13,8 @@ pub(super) fn choose(
     view: &View,
     mut found: Vec<Placement>,
 ) -> Result<Option<Placement>, Refusal> {
+    // Ways to read the same change.
+    found.dedup_by(|a, b| (&a.dropped, &a.added) == (&b.dropped, &b.added) && !a.changes_nothing());
     if found.len() <= 1 {
         return found.pop().map(|place| rated(hunk, view, place)).transpose();
     }
@@ -37,6 +39,15 @@ fn has_context(hunk: &Hunk, place: &Placement, n_lines: usize) -> bool {
         && (!open(hunk.lines.last()) || last.is_none_or(|last| last + 1 == n_lines))
 }
 
+/// Tells whether a hunk has as much context below its changes as above them, or reaches the end of the file.
+fn ends_like_it_begins(hunk: &Hunk, place: &Placement, n_lines: usize) -> bool {
+    let is_context = |line: &&Line| line.kind == Kind::Keep;
+    let lead = hunk.lines.iter().take_while(is_context).count();
+    let trail = hunk.lines.iter().rev().take_while(is_context).count();
+    let last = place.kept.iter().chain(&place.dropped).max();
+    trail >= lead.min(3) || last.is_none_or(|last| last + 1 == n_lines)
+}
+
 /// Decides when a stated line may break a tie: a slip of a few lines, and the next candidate far off.
 fn clearly_nearest(first: usize, second: usize) -> bool {
     const SLIP: usize = 3;
@@ -47,8 +58,12 @@ fn clearly_nearest(first: usize, second: usize) -> bool {
 pub(super) fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Placement, Refusal> {
     let elsewhere = hunk.stated != Some(place.start) && place.tier < Tier::ForgottenPlus;
     let blind = hunk.before().all(|line| is_weak(&line.text));
-    let faint = !hunk.is_telling() && (!place.added.is_empty() || drops_one_of_a_run(&place, view));
-    let doubtful = blind || elsewhere && (hunk.n_hidden_new > 0 || faint);
+    let doubtful = blind || elsewhere && hunk.n_hidden_new > 0;
+    let cut = hunk.may_be_cut && !ends_like_it_begins(hunk, &place, view.lines.len());
+    if cut {
+        return Err(Refusal::new(Code::Truncated, "the last hunk has fewer lines than its header says")
+            .expected(nearest::wanted(hunk)));
+    }
     let adrift = blind && elsewhere && hunk.stated.is_some();
     if adrift || hunk.counts_wrong && (doubtful || !has_context(hunk, &place, view.lines.len())) {
         return Err(Refusal::new(
@@ -70,17 +85,6 @@ pub(super) fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Pl
 pub(super) fn floor(hunk: &Hunk, tier: Tier) -> Tier {
     let counts = if hunk.counts_wrong { Tier::Counts } else { Tier::Already };
     let bare = if hunk.lines.iter().any(|line| line.bare) { Tier::LostSpace } else { Tier::Already };
-    tier.max(counts).max(bare)
-}
-
-/// Tells whether a dropped line has a neighbour like it that stays: dropped once more, it would be the neighbour's turn.
-pub(super) fn drops_one_of_a_run(place: &Placement, view: &View) -> bool {
-    let same = |a: usize, b: usize| {
-        view.lines.get(a).zip(view.lines.get(b)).is_some_and(|(a, b)| a.trim() == b.trim())
-    };
-    let stays = |line: usize| place.dropped.binary_search(&line).is_err();
-    place.added.is_empty()
-        && place.dropped.iter().any(|&line| {
-            same(line, line + 1) && stays(line + 1) || line > 0 && same(line, line - 1) && stays(line - 1)
-        })
+    let straightened = if hunk.straightened { Tier::Punctuation } else { Tier::Already };
+    tier.max(counts).max(bare).max(straightened)
 }

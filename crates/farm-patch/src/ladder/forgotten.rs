@@ -1,27 +1,23 @@
-//! The rung for a forgotten `+`: lines written as context that the file does not have are new lines.
+//! The rung for a forgotten `+`: some lines written as context are new ones, and the others fill a window of the file without a gap.
+//!
+//! Which of the lines is new makes no difference to the result, because what is kept reads like what is said: the window becomes the after
+//! side of the hunk. So only the window must be the only one, and the fewest new lines that leave a window are meant.
 //!
 //! Such a line could also be a misquoted line of the file. Inside a hunk the two differ: next to a misquoted line the file has one line more
-//! than the rest of the hunk. At the edge of a hunk they do not, so there the rung holds only at the edge of the file.
+//! than the rest of the hunk. At the edge of a hunk they do not, so there the rung holds only at the edge of the file, or where the counts
+//! of the header say how many marks are missing.
 
 use super::fit::Spot;
 use crate::edit::{Hunk, Kind, Line};
-use crate::index::{Budget, Key, View};
+use crate::index::{Budget, View};
 use crate::refusal::Refusal;
 use crate::text::is_weak;
 
-/// How many weak lines in a row may be old or new.
-const MAX_WEAK: usize = 8;
+/// How many marks may be missing: what fits into the bits of a set, and is not more than anybody forgets.
+const MAX_NEW: usize = 63;
 
-/// What a line of the before side may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// A line of the file.
-    Old,
-    /// No line of the file is like it.
-    New,
-    /// A blank line or a bracket beside a new one: either.
-    Either,
-}
+/// How many lines may be new beyond those that no line of the file is like.
+const MAX_LIKE_OLD: usize = 4;
 
 /// Finds all windows of the file that the hunk's old lines fill without a gap.
 pub(super) fn layouts(
@@ -30,156 +26,129 @@ pub(super) fn layouts(
     view: &View,
     budget: &Budget,
 ) -> Result<Vec<Vec<Spot>>, Refusal> {
-    let keys = view.keys(before.iter().map(|line| line.text.as_str()));
-    let Some(roles) = roles(hunk, before, &keys) else {
+    let said = Some(hunk.n_hidden_new).filter(|n_hidden| *n_hidden > 0);
+    let nowhere = |line: &&&Line| view.key(&line.text).is_none();
+    let n_nowhere = before.iter().filter(nowhere).count();
+    let is_marked = said.is_some() || hunk.lines.iter().any(|line| line.kind != Kind::Keep);
+    if hunk.sure_context || before.iter().filter(nowhere).any(|line| line.kind == Kind::Drop) {
         return Ok(Vec::new());
-    };
-    let pivot = (0..before.len())
-        .filter(|idx| roles[*idx] == Role::Old)
-        .min_by_key(|idx| (view.lines_like(keys[*idx]).len(), *idx));
-    let Some(pivot) = pivot else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for &at in view.lines_like(keys[pivot]) {
-        budget.spend(before.len())?;
-        let Some(spots) = window(before, &roles, view, pivot, at as usize) else {
-            continue;
-        };
-        if edges_hold(&spots, view) {
-            found.push(spots);
-        }
-        if found.len() > 3 {
-            break;
-        }
     }
-    Ok(found)
-}
-
-/// Sorts the lines, if enough of the hunk is left to know its place by.
-fn roles(hunk: &Hunk, before: &[&Line], keys: &[Key]) -> Option<Vec<Role>> {
-    let mut roles: Vec<Role> = before
-        .iter()
-        .zip(keys)
-        .map(|(line, key)| if line.kind == Kind::Keep && key.is_none() { Role::New } else { Role::Old })
-        .collect();
-    let n_new = roles.iter().filter(|role| **role == Role::New).count();
-    // A hunk without any mark is believed only if its counts say how many marks are missing.
-    let states_change = hunk.lines.iter().any(|line| line.kind != Kind::Keep) || hunk.n_hidden_new == n_new;
-    if hunk.sure_context || !states_change || n_new == 0 {
-        return None;
-    }
-    // A weak line that touches a new one, perhaps over other weak ones, may be new as well.
-    for order in [(0..roles.len()).collect::<Vec<_>>(), (0..roles.len()).rev().collect()] {
-        let mut beside_new = false;
-        for idx in order {
-            let weak = before[idx].kind == Kind::Keep && is_weak(&before[idx].text);
-            if roles[idx] == Role::Old && weak && beside_new {
-                roles[idx] = Role::Either;
-            }
-            beside_new = roles[idx] == Role::New || weak && beside_new;
-        }
-    }
-    let old = || {
-        before.iter().zip(&roles).filter(|(_, role)| **role == Role::Old).map(|(line, _)| line.text.trim())
+    let counts = match said {
+        Some(n_hidden) => n_hidden.max(n_nowhere)..=n_hidden,
+        // A hunk without any mark says least: what it adds must be new to the file.
+        None => n_nowhere.max(1)..=n_nowhere + if is_marked { MAX_LIKE_OLD } else { 0 },
     };
-    let (n_old, n_telling) = (old().count(), old().filter(|text| !is_weak(text)).count());
-    let n_letters: usize = old().map(|text| text.chars().filter(|c| !c.is_whitespace()).count()).sum();
-    (3 * n_old >= before.len() && n_telling >= 2 && n_letters >= 10).then_some(roles)
-}
-
-/// Lays the hunk over the file so that the pivot stands at this line; `None` where that leaves a gap, or more than one way.
-fn window(before: &[&Line], roles: &[Role], view: &View, pivot: usize, at: usize) -> Option<Vec<Spot>> {
-    let same = |idx: usize, line: usize| {
-        view.lines.get(line).is_some_and(|have| have.trim_end() == before[idx].text.trim_end())
-    };
-    if !same(pivot, at) {
-        return None;
-    }
-    let mut spots = vec![Spot::New; before.len()];
-    spots[pivot] = Spot::At(at);
-    lay(roles, (pivot + 1..before.len()).collect(), &mut spots, &mut |idx, n_taken| {
-        same(idx, at + 1 + n_taken).then_some(at + 1 + n_taken)
-    })?;
-    lay(roles, (0..pivot).rev().collect(), &mut spots, &mut |idx, n_taken| {
-        let line = at.checked_sub(1 + n_taken)?;
-        same(idx, line).then_some(line)
-    })?;
-    Some(spots)
-}
-
-/// Walks away from the pivot. A run of lines that may be old or new must end in only one way: the old line after it tells.
-fn lay(
-    roles: &[Role],
-    order: Vec<usize>,
-    spots: &mut [Spot],
-    line_at: &mut dyn FnMut(usize, usize) -> Option<usize>,
-) -> Option<()> {
-    let mut n_taken = 0;
-    let mut run: Vec<usize> = Vec::new();
-    for (step, &idx) in order.iter().enumerate() {
-        if roles[idx] != Role::Old {
-            run.push(idx);
-        }
-        let run_ends = roles[idx] == Role::Old || step + 1 == order.len();
-        if !run_ends {
-            continue;
-        }
-        // Try every number of old lines at the near and at the far side of the run.
-        let closing = (roles[idx] == Role::Old).then_some(idx);
-        let mut ways = Vec::new();
-        let free = |idx: &usize| roles[*idx] == Role::Either;
-        let near = run.iter().take_while(|idx| free(idx)).count();
-        let far = run.iter().rev().take_while(|idx| free(idx)).count().min(run.len() - near);
-        if near.max(far) > MAX_WEAK {
-            return None;
-        }
-        for n_near in 0..=near {
-            let mut taken: Vec<(usize, usize)> = Vec::new();
-            let fits = |taken: &mut Vec<(usize, usize)>,
-                        idx: usize,
-                        line_at: &mut dyn FnMut(usize, usize) -> Option<usize>| {
-                line_at(idx, n_taken + taken.len()).map(|line| taken.push((idx, line))).is_some()
-            };
-            if !run[..n_near].iter().all(|idx| fits(&mut taken, *idx, line_at)) {
+    for n_new in counts.take_while(|n_new| *n_new <= MAX_NEW.min(before.len())) {
+        let window = Window { before, view, n_new, edges_may_be_new: said.is_some() };
+        let mut found: Vec<Vec<Spot>> = Vec::new();
+        for start in window.starts(budget)? {
+            budget.spend(before.len())?;
+            found.extend(window.lay(start).filter(|spots| tells_the_place(before, spots, said.is_some())));
+            if found.len() > 3 {
                 break;
             }
-            for n_far in 0..=far {
-                let mut all = taken.clone();
-                let tail = &run[run.len() - n_far..];
-                if tail.iter().all(|idx| fits(&mut all, *idx, line_at))
-                    && closing.is_none_or(|idx| fits(&mut all, idx, line_at))
-                {
-                    ways.push(all);
-                }
-            }
         }
-        // Without an old line behind the run, its last line must be one, or all of it is new.
-        if let (None, Some(last)) = (closing, run.last()) {
-            let reaches = |way: &[(usize, usize)]| way.iter().any(|(idx, _)| idx == last);
-            let some_reach = ways.iter().any(|way| reaches(way));
-            ways.retain(|way| if some_reach { reaches(way) } else { way.is_empty() });
+        if !found.is_empty() {
+            return Ok(found);
         }
-        // Ways of one length fill the same lines of the file, and so give the same text.
-        ways.sort_by_key(Vec::len);
-        ways.dedup_by_key(|way| way.len());
-        let [way] = ways.as_slice() else {
-            return None;
-        };
-        for (idx, line) in way {
-            spots[*idx] = Spot::At(*line);
-        }
-        n_taken += way.len();
-        run.clear();
     }
-    Some(())
+    Ok(Vec::new())
 }
 
-/// Accepts new lines at an edge of the hunk only where the file has no line that they could misquote.
-fn edges_hold(spots: &[Spot], view: &View) -> bool {
-    let at = |spot: &Spot| if let Spot::At(line) = spot { Some(*line) } else { None };
-    let first = spots.iter().find_map(at);
-    let last = spots.iter().rev().find_map(at);
-    (spots.first() != Some(&Spot::New) || first == Some(0))
-        && (spots.last() != Some(&Spot::New) || last == Some(view.lines.len() - 1))
+/// Tells whether enough of the hunk is left to know its place by.
+fn tells_the_place(before: &[&Line], spots: &[Spot], is_said: bool) -> bool {
+    let old =
+        before.iter().zip(spots).filter(|(_, spot)| **spot != Spot::New).map(|(line, _)| line.text.trim());
+    let telling: Vec<&str> = old.filter(|text| !is_weak(text)).collect();
+    let n_old = spots.iter().filter(|spot| **spot != Spot::New).count();
+    let n_letters: usize =
+        telling.iter().flat_map(|text| text.chars()).filter(|c| !c.is_whitespace()).count();
+    n_letters >= 10 && (is_said || telling.len() >= 2 && 3 * n_old >= before.len())
+}
+
+/// The search for windows with a fixed number of new lines.
+struct Window<'a> {
+    before: &'a [&'a Line],
+    view: &'a View<'a>,
+    n_new: usize,
+    edges_may_be_new: bool,
+}
+
+impl Window<'_> {
+    /// Gives the lines where a window may start: of the rarest lines of the hunk, one more than are new, at least one is old.
+    fn starts(&self, budget: &Budget) -> Result<Vec<usize>, Refusal> {
+        let places = |idx: usize| self.view.lines_like(self.view.key(&self.before[idx].text));
+        let mut rarest: Vec<usize> = (0..self.before.len()).filter(|idx| !places(*idx).is_empty()).collect();
+        rarest.sort_by_key(|idx| places(*idx).len());
+        // Lines that the file does not have are new; of the others, so many may still be.
+        let n_like_old = (self.n_new + rarest.len()).saturating_sub(self.before.len());
+        let pivots: Vec<usize> = rarest.into_iter().take(n_like_old + 1).collect();
+        let mut starts = Vec::new();
+        for idx in pivots {
+            budget.spend(places(idx).len() * (self.n_new + 1))?;
+            for at in places(idx) {
+                let first = (*at as usize).saturating_sub(idx);
+                starts.extend(first..=(*at as usize).min(first + self.n_new));
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        Ok(starts)
+    }
+
+    /// Lays the hunk over the file from this line on, `n_new` lines new and all others old.
+    fn lay(&self, start: usize) -> Option<Vec<Spot>> {
+        let n_lines = self.before.len();
+        let end = start + n_lines - self.n_new;
+        if end > self.view.lines.len() || n_lines == self.n_new {
+            return None;
+        }
+        // For each line, with how many new ones before it the lines so far can stand.
+        let mut ways: Vec<u64> = Vec::with_capacity(n_lines + 1);
+        ways.push(1);
+        for (idx, line) in self.before.iter().enumerate() {
+            let may_be_new = line.kind == Kind::Keep && self.may_be_new(idx, start, end);
+            let mut next = 0;
+            let mut left = ways[idx];
+            while left != 0 {
+                let n_before = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if idx >= n_before && self.same(idx, start + idx - n_before) {
+                    next |= 1 << n_before;
+                }
+                if may_be_new && n_before < self.n_new {
+                    next |= 1 << (n_before + 1);
+                }
+            }
+            if next == 0 {
+                return None;
+            }
+            ways.push(next);
+        }
+        let mut n_new = self.n_new;
+        if ways[n_lines] & (1 << n_new) == 0 {
+            return None;
+        }
+        let mut spots = vec![Spot::New; n_lines];
+        for idx in (0..n_lines).rev() {
+            let is_old = ways[idx] & (1 << n_new) != 0 && idx >= n_new && self.same(idx, start + idx - n_new);
+            if is_old {
+                spots[idx] = Spot::At(start + idx - n_new);
+            } else {
+                n_new -= 1;
+            }
+        }
+        Some(spots)
+    }
+
+    fn may_be_new(&self, idx: usize, start: usize, end: usize) -> bool {
+        let at_file_edge =
+            idx == 0 && start == 0 || idx + 1 == self.before.len() && end == self.view.lines.len();
+        let at_edge = idx == 0 || idx + 1 == self.before.len();
+        self.edges_may_be_new || !at_edge || at_file_edge
+    }
+
+    fn same(&self, idx: usize, line: usize) -> bool {
+        self.view.lines.get(line).is_some_and(|have| have.trim_end() == self.before[idx].text.trim_end())
+    }
 }

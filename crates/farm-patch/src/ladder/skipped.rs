@@ -26,7 +26,7 @@ pub(super) fn layouts(
     for &start in view.lines_like(keys[0]) {
         budget.spend(before.len())?;
         if let Some(spots) = lay(hunk, before, view, start as usize)
-            && unequivocal(hunk, &spots, view)
+            && unequivocal(hunk, &spots, &latest(before, &spots, view))
         {
             found.push(spots);
         }
@@ -38,8 +38,10 @@ pub(super) fn layouts(
 }
 
 fn lay(hunk: &Hunk, before: &[&Line], view: &View, start: usize) -> Option<Vec<Spot>> {
-    let is_new =
-        |text: &str| hunk.lines.iter().any(|line| line.kind == Kind::Add && line.text.trim() == text.trim());
+    let is_new = |text: &str| {
+        let same = |line: &Line| line.kind == Kind::Add && line.text.trim() == text.trim();
+        !is_weak(text) && hunk.lines.iter().any(same)
+    };
     let mut spots = Vec::with_capacity(before.len());
     let mut at = start;
     for line in before {
@@ -57,6 +59,17 @@ fn lay(hunk: &Hunk, before: &[&Line], view: &View, start: usize) -> Option<Vec<S
     Some(spots)
 }
 
+/// Moves every line as far down as it can stand above the next: where that is elsewhere, equal lines leave a choice.
+fn latest(before: &[&Line], spots: &[Spot], view: &View) -> Vec<Spot> {
+    let mut late = spots.to_vec();
+    for idx in (0..spots.len().saturating_sub(1)).rev() {
+        let (Spot::At(early), Spot::At(below)) = (spots[idx], late[idx + 1]) else { continue };
+        let same = |at: &usize| view.lines[*at].trim_end() == before[idx].text.trim_end();
+        late[idx] = Spot::At((early..below).rev().find(same).unwrap_or(early));
+    }
+    late
+}
+
 /// Tells whether a line is blank or a comment.
 fn may_be_skipped(line: &str) -> bool {
     let text = line.trim();
@@ -69,42 +82,32 @@ fn may_be_skipped(line: &str) -> bool {
         || ["//", "/*", "-- ", "<!--", ";;", "% "].iter().any(|mark| text.starts_with(mark))
 }
 
-/// Refuses a place where skipped lines stand at a change in such a way that it could mean two things.
-fn unequivocal(hunk: &Hunk, spots: &[Spot], view: &View) -> bool {
-    let mut above: Option<(&Line, usize)> = None;
-    let is_like_skipped = |line: &Line| line.kind == Kind::Drop && may_be_skipped(&line.text);
+/// Accepts a place where no skipped line makes it doubtful what is dropped, and where new lines go.
+fn unequivocal(hunk: &Hunk, spots: &[Spot], late: &[Spot]) -> bool {
+    let mut above: Option<(&Line, usize, bool)> = None;
     let old_lines = hunk.lines.iter().enumerate().filter(|(_, line)| line.kind != Kind::Add);
-    for ((idx, line), spot) in old_lines.zip(spots) {
+    for ((idx, line), (spot, late)) in old_lines.zip(spots.iter().zip(late)) {
         let Spot::At(at) = *spot else {
             return false;
         };
-        if let Some((other, line_above)) = above
-            && at > line_above + 1
-        {
+        let is_fixed = spot == late;
+        let n_added = hunk.lines[..idx].iter().rev().take_while(|line| line.kind == Kind::Add).count();
+        if !is_fixed && (line.kind == Kind::Drop || n_added > 0) {
+            return false;
+        }
+        if let Some((other, line_above, other_is_fixed)) = above {
             // Are skipped lines between two dropped ones dropped too? Do new lines stand above or below them?
-            let n_added = hunk.lines[..idx].iter().rev().take_while(|line| line.kind == Kind::Add).count();
+            let skips = at > line_above + 1;
+            let both_drop = other.kind == Kind::Drop && line.kind == Kind::Drop;
             let in_place =
                 other.kind == Kind::Drop && line.kind == Kind::Keep && replaces(&hunk.lines[..idx], n_added);
-            let both_drop = other.kind == Kind::Drop && line.kind == Kind::Drop;
-            // A skipped line like the one above it could as well be that one, which matters beside a change.
-            let twin = view.lines[line_above + 1..at].iter().any(|have| have.trim() == other.text.trim());
-            if twin && !amid_context(&hunk.lines, idx) {
-                return false;
-            }
-            if both_drop || is_like_skipped(other) || is_like_skipped(line) || n_added > 0 && !in_place {
+            if skips && both_drop || (skips || !other_is_fixed) && n_added > 0 && !in_place {
                 return false;
             }
         }
-        above = Some((line, at));
+        above = Some((line, at, is_fixed));
     }
     true
-}
-
-/// Tells whether the nearest lines that cannot be skipped, above and below this point of the hunk, are context, with no change before them.
-fn amid_context(lines: &[Line], point: usize) -> bool {
-    let stays = |line: &&Line| line.kind != Kind::Keep || !may_be_skipped(&line.text);
-    let is_context = |line: Option<&Line>| line.is_none_or(|line| line.kind == Kind::Keep);
-    is_context(lines[..point].iter().rev().find(stays)) && is_context(lines[point..].iter().find(stays))
 }
 
 /// Tells whether the last lines are dropped ones and as many new ones that read much like them.

@@ -1,13 +1,13 @@
 //! The rungs that lay the lines of a hunk out otherwise than in a row, tried when no row of the file fits.
 
-use super::applied::{self, Afterimages};
-use super::choice::{choose, drops_one_of_a_run};
+use super::applied::Afterimages;
+use super::choice::choose;
 use super::fit::{self, Spot};
-use super::{Placement, Verdict, anchors, elided, forgotten, nearest, shortened, skipped};
+use super::{Placement, Verdict, anchors, elided, forgotten, shortened, skipped};
 use crate::edit::{Hunk, Line};
 use crate::index::{Budget, View};
 use crate::patch::Tier;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 
 /// Tries the rungs in their order; `None` if none of them finds a place.
 pub(super) fn place(
@@ -19,9 +19,6 @@ pub(super) fn place(
     let forgotten = forgotten::layouts(hunk, before, view, budget)?;
     if let Some(place) = laid_out(hunk, forgotten, Tier::ForgottenPlus, view, budget)? {
         return Ok(Some(Verdict::Placed(vec![place])));
-    }
-    if !applied::shows(hunk) {
-        return Ok(None);
     }
     let skipped = skipped::layouts(hunk, before, view, budget)?;
     if let Some(place) = laid_out(hunk, skipped, Tier::Skipped, view, budget)? {
@@ -47,14 +44,10 @@ fn laid_out(
         built.filter(|place| anchors::allow(hunk, view, place.start, budget)).collect();
     let place = choose(hunk, view, allowed)?;
     if let Some(place) = &place {
-        if drops_one_of_a_run(place, view) {
-            return Err(Refusal::new(Code::Ambiguous, "a removed line stands beside another like it")
-                .expected(nearest::wanted(hunk))
-                .found(vec![nearest::numbered(view, place.start)]));
-        }
         for spots in &layouts {
             let told = fit::resolved(hunk, spots);
-            Afterimages::find(&told, view, Tier::TrailingSpace, budget)?.settle_alike(&told, view, place)?;
+            Afterimages::find(&told, view, Tier::TrailingSpace, budget)?
+                .settle_alike(&told, view, place, budget)?;
         }
     }
     Ok(place)

@@ -4,7 +4,7 @@ use super::Placement;
 use crate::edit::{Hunk, Kind, Line};
 use crate::index::View;
 use crate::refusal::{Code, Refusal};
-use crate::text::{plain, plain_punctuation};
+use crate::text::{is_typographic_quote, plain, plain_punctuation};
 
 /// Rewrites the new lines of a contiguous match that starts at `start`.
 ///
@@ -16,8 +16,12 @@ pub(super) fn restore(hunk: &Hunk, view: &View, start: usize, place: &mut Placem
     for (line, have) in hunk.before().zip(&view.lines[start..]) {
         foreign.extend(line.text.chars().filter(|c| plain_punctuation(*c).is_some() && !have.contains(*c)));
     }
-    foreign.sort_unstable();
-    foreign.dedup();
+    let quotes_are_foreign = foreign.iter().any(|c| is_typographic_quote(*c));
+    let window = &view.lines[start..start + hunk.before().count()];
+    let is_foreign = |c: char| {
+        foreign.contains(&c)
+            || quotes_are_foreign && is_typographic_quote(c) && !window.iter().any(|have| have.contains(c))
+    };
 
     let mut file_line = start;
     let mut n_done = 0;
@@ -41,10 +45,8 @@ pub(super) fn restore(hunk: &Hunk, view: &View, start: usize, place: &mut Placem
                 (true, Some(dropped), Some(have)) => shared_parts(&dropped.text, have, &line.text),
                 _ => line.text.clone(),
             };
-            place.added[n_done].text = text
-                .chars()
-                .map(|c| if foreign.contains(&c) { plain_or_same(c) } else { c.to_string() })
-                .collect();
+            place.added[n_done].text =
+                text.chars().map(|c| if is_foreign(c) { plain_or_same(c) } else { c.to_string() }).collect();
             n_done += 1;
         }
         file_line += old.len();

@@ -100,6 +100,18 @@ fn extended(header: &mut Header, pair: &mut [Option<String>; 4], line: &str) -> 
     Ok(true)
 }
 
+/// Tells whether two header lines name one file with git's prefixes.
+pub(super) fn name_one_file(old: &str, new: &str) -> bool {
+    let prefixed = |line: &str, sign: &str, prefix: &str| {
+        let name = file_name(line.strip_prefix(sign)?).ok()?;
+        if name == NOWHERE { Some(name) } else { name.strip_prefix(prefix).map(str::to_owned) }
+    };
+    match (prefixed(old, "--- ", "a/"), prefixed(new, "+++ ", "b/")) {
+        (Some(old), Some(new)) => old == new || (old == NOWHERE) != (new == NOWHERE),
+        _ => false,
+    }
+}
+
 /// Reads the path of a `---` or `+++` line: a tab ends it, and a time may follow.
 fn file_name(text: &str) -> Result<String, Refusal> {
     let name = text.split('\t').next().unwrap_or_default().trim();

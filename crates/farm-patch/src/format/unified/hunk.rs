@@ -77,10 +77,46 @@ pub(super) fn read(lines: &Lines, start: usize, number: usize) -> Result<Read, R
         .hint("put the diff in a fence that is longer than any inside it"));
     }
     let mut read = finish(body, number, next, numbers, numbers.is_some());
+    match cut(lines, next, &read) {
+        Cut::Surely => {
+            return Err(Refusal::new(Code::Truncated, "the reply ends inside a hunk").hunk(number));
+        }
+        Cut::Perhaps => read.hunk.may_be_cut = true,
+        Cut::No => {}
+    }
     if numbers.is_none() {
         read.hunk.anchors = anchors(header);
     }
     Ok(read)
+}
+
+/// Whether a hunk goes on behind the end of the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    No,
+    /// Its header promises a few lines more, which may be a slip as well.
+    Perhaps,
+    Surely,
+}
+
+/// Judges a hunk whose header has no right counts, by what stands behind it and by how much is missing.
+fn cut(lines: &Lines, next: usize, read: &Read) -> Cut {
+    // What lacks a change and the context below it lacks that much on both sides.
+    const CONTEXT: u64 = 3;
+    if next < lines.len() || !lines.ends_openly() {
+        return Cut::No;
+    }
+    let Some(numbers) = read.numbers else {
+        return if lines.in_fence(next - 1) { Cut::Surely } else { Cut::No };
+    };
+    let missing_old = numbers.n_old.saturating_sub(read.hunk.before().count() as u64);
+    let missing_new = numbers.n_new.saturating_sub(read.hunk.after().count() as u64);
+    let much = missing_old.min(missing_new) >= CONTEXT && missing_old.max(missing_new) > CONTEXT;
+    match missing_old.max(missing_new) {
+        0 => Cut::No,
+        _ if much || lines.in_fence(next - 1) => Cut::Surely,
+        _ => Cut::Perhaps,
+    }
 }
 
 /// Reads `@@ -a,b +c,d @@`; `None` where that is not its form.
@@ -149,7 +185,7 @@ fn by_counts(lines: &Lines, start: usize, numbers: Numbers) -> Option<(Body, usi
             return None;
         }
         let raw = lines.get(at);
-        if is_hunk_header(raw) || raw.starts_with("diff --git ") {
+        if is_hunk_header(raw) || starts_section(lines, at) {
             return None;
         }
         body.take(raw);

@@ -1,2 +1,2 @@
 x = 1
-print("hello", ‘you’, end="")
+print("hello", 'you', end="")
