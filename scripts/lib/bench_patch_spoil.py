@@ -797,7 +797,8 @@ def another_file(commit, rng):
 @spoils(AMBIGUOUS)
 def fragment_of_a_file(commit, rng):
     file = commit.files[0]
-    kept = file.new[len(file.new) // 3 : len(file.new) // 3 + max(1, len(file.new) // 4)]
+    third = len(file.old) // 3
+    kept = file.old[third : 2 * third]
     telling = lambda lines: sum(any(c.isalnum() for c in line) for line in lines)
     if telling(file.old) < 20 or "```" in text(kept):
         return None

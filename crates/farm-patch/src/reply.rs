@@ -106,17 +106,26 @@ pub(crate) fn fence_mark(line: &str) -> Option<(char, usize, &str)> {
     (length >= 3 && !(mark == '`' && rest.contains('`'))).then_some((mark, length, rest.trim()))
 }
 
+/// Finds the fences. A mark that is a context line of a diff, by the space before it, is none: it stands below a hunk's header, or deeper
+/// than the mark that it would close.
 fn fences(lines: &[&str]) -> Vec<Fence> {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let mut fences = vec![Fence::Outside; lines.len()];
     let mut open: Option<(usize, char, usize)> = None;
+    let mut in_hunk = false;
     for (at, line) in lines.iter().enumerate() {
+        in_hunk =
+            line.starts_with("@@") || in_hunk && (line.is_empty() || line.starts_with([' ', '+', '-', '\\']));
+        let is_context = in_hunk && line.starts_with(' ');
         fences[at] = match (open, fence_mark(line)) {
-            (None, None) => Fence::Outside,
-            (None, Some((mark, length, _))) => {
+            (None, Some((mark, length, _))) if !is_context => {
                 open = Some((at, mark, length));
                 Fence::Opens
             }
-            (Some((_, mark, length)), Some((same, at_least, ""))) if same == mark && at_least >= length => {
+            (None, _) => Fence::Outside,
+            (Some((start, mark, length)), Some((same, at_least, "")))
+                if same == mark && at_least >= length && indent(line) <= indent(lines[start]) =>
+            {
                 open = None;
                 Fence::Closes
             }

@@ -34,6 +34,13 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(Vec<FileEdit>, usize)
         } else if at >= lines.len() {
             return Err(Refusal::new(Code::Truncated, "the patch has no end mark"));
         } else if lines.closes_fence(at) {
+            let goes_on = (at..lines.len())
+                .map(|at| lines.get(at))
+                .find(|line| is_mark(line, "*** End Patch") || is_mark(line, "*** Begin Patch"));
+            if goes_on.is_some_and(|line| is_mark(line, "*** End Patch")) {
+                return Err(Refusal::new(Code::AmbiguousReply, "a fence ends the patch before its end mark")
+                    .hint("put the patch in a fence that is longer than any inside it"));
+            }
             break;
         } else if let Some((kind, path)) = section(line) {
             let (edit, next) = file(lines, at + 1, kind, path)?;

@@ -27,6 +27,8 @@ impl Afterimages {
         let after: Vec<&Line> = hunk.after().collect();
         let keys = view.keys(after.iter().map(|line| line.text.as_str()));
         let mut places = Vec::new();
+        // Where only space changes, nothing but the very bytes show that it has.
+        let tier = if hunk.changes_only_space() { Tier::Exact } else { tier };
         if hunk.changes() {
             for start in nearest_first(&view.candidates(&keys, budget)?, hunk.stated) {
                 budget.spend(after.len())?;

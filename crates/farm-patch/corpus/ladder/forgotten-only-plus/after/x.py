@@ -1,0 +1,4 @@
+version = 1
+author = "somebody"
+license = "MIT"
+url = "none"

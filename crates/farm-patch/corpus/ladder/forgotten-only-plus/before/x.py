@@ -1,0 +1,3 @@
+version = 1
+author = "somebody"
+url = "none"

@@ -1,0 +1,9 @@
+def one():
+    prepare()
+    work()
+    return None
+
+
+def two():
+    prepare()
+    work()

@@ -1,0 +1,6 @@
+import one
+
+
+
+if one.done:
+    one.go()

@@ -1,0 +1,6 @@
+import one
+
+
+
+if one.ready:
+    one.go()
