@@ -62,6 +62,10 @@ fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
             _ => true,
         };
     }
+    // More dots than three frame a listing in AsciiDoc and underline a title elsewhere.
+    if text.len() > 3 && text.bytes().all(|byte| byte == b'.') {
+        return false;
+    }
     let bracketed = text.starts_with(['[', '(']) && text.ends_with([']', ')']);
     let Some(comment) = OPENERS
         .iter()
@@ -182,6 +186,7 @@ mod tests {
             "# loading...",
             "println!(\"...\");",
             "..",
+            "....",
             "// and so on",
         ] {
             assert_eq!(code("a.js", "", &[line]), None, "{line}");

@@ -162,6 +162,11 @@ impl Hunk {
                 .eq(self.after().map(|line| (&line.text, line.cr)))
     }
 
+    /// Tells whether the lines of the file that the hunk names say nothing of their place.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.before().all(|line| is_weak(&line.text))
+    }
+
     /// Tells whether old and new lines differ in nothing but the space around them.
     pub(crate) fn changes_only_space(&self) -> bool {
         self.before().map(|line| line.text.trim()).eq(self.after().map(|line| line.text.trim()))

@@ -89,7 +89,8 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
         return Ok(Verdict::Already(at));
     }
     if let Some(place) = hunk.stated.and_then(|stated| exact.iter().find(|place| place.start == stated)) {
-        return done.settle_exact(hunk, view, rated(hunk, view, place.clone())?, exact.len(), budget);
+        let rated = rated(hunk, view, place.clone(), exact.len() == 1)?;
+        return done.settle_exact(hunk, view, rated, exact.len(), budget);
     }
     if let Some(stated) = hunk.stated
         && done.telling().contains(&stated)
@@ -103,7 +104,10 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     for tier in [Tier::TrailingSpace, Tier::LostSpace, Tier::Tabs, Tier::Indent, Tier::Punctuation] {
         let found = matches(hunk, &before, view, &by_distance, tier, budget)?;
         if let Some(place) = choose(hunk, view, found)? {
-            if tier >= Tier::Tabs && (hunk.counts_wrong || all_stand_elsewhere(&before, view, budget)?) {
+            let is_stated = hunk.stated == Some(place.start);
+            if tier >= Tier::Tabs
+                && (hunk.counts_wrong || !is_stated && all_stand_elsewhere(&before, view, budget)?)
+            {
                 return Err(Refusal::new(
                     Code::Ambiguous,
                     "the lines fit in one place only loosely, and may mean another",
@@ -133,13 +137,16 @@ fn exactly_as_stated(
     view: &View,
     budget: &Budget,
 ) -> Result<Option<Placement>, Refusal> {
-    let Some(start) = hunk.stated.filter(|_| !hunk.at_end && hunk.anchors.is_empty()) else {
+    let is_plain = !hunk.at_end && hunk.anchors.is_empty() && !hunk.counts_wrong;
+    let Some(start) = hunk.stated.filter(|_| is_plain) else {
         return Ok(None);
     };
     budget.spend(before.len())?;
     let window = start.checked_add(before.len()).and_then(|end| view.lines.get(start..end));
     match window.and_then(|window| fit::fit(before, window, Tier::Exact)) {
-        Some(fit) => rated(hunk, view, fit::checked(hunk, before, view, start, Tier::Exact, &fit)?).map(Some),
+        Some(fit) => {
+            rated(hunk, view, fit::checked(hunk, before, view, start, Tier::Exact, &fit)?, false).map(Some)
+        }
         None => Ok(None),
     }
 }

@@ -246,6 +246,7 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
         )
         .hunk(hunks[*idx].number));
     }
+    one_manner(hunks, &places)?;
     let mut content = loop {
         let only: Vec<Placement> = places.iter().map(|(_, place)| place.clone()).collect();
         match splice(&view, &only) {
@@ -275,6 +276,23 @@ fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Resu
     }
     detect::added_lines(path, Some(&view), added.iter().map(String::as_str))?;
     Ok(Edited { content, placed, all_already })
+}
+
+/// Refuses an exact place without a word in it, where other hunks of the file are indented otherwise: this one may be, too.
+fn one_manner(hunks: &[Hunk], places: &[(usize, Placement)]) -> Result<(), Refusal> {
+    let reindented = |(_, place): &(usize, Placement)| matches!(place.tier, Tier::Tabs | Tier::Indent);
+    let doubtful = |(idx, place): &&(usize, Placement)| {
+        let hunk = &hunks[*idx];
+        place.tier < Tier::Tabs && hunk.is_blind() && hunk.stated != Some(place.start)
+    };
+    match places.iter().find(doubtful).filter(|_| places.iter().any(reindented)) {
+        Some((idx, _)) => Err(Refusal::new(
+            Code::Ambiguous,
+            "other edits of the file are indented otherwise, so these few lines may mean another place",
+        )
+        .hunk(hunks[*idx].number)),
+        None => Ok(()),
+    }
 }
 
 fn moved_on(hunk: &Hunk, drift: i64) -> Cow<'_, Hunk> {

@@ -29,6 +29,7 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
     let mut hunks: Vec<Hunk> = Vec::new();
     let mut drift = 0;
     let (mut trusted, mut exact) = (true, true);
+    let mut numbers = None;
     loop {
         let mut next = at;
         while next < lines.len() && lines.get(next).trim().is_empty() && !lines.closes_fence(next) {
@@ -40,6 +41,12 @@ pub(crate) fn read(lines: &Lines, start: usize) -> Result<(FileEdit, usize), Ref
             break;
         }
         let mut read = hunk::read(lines, next, hunks.len() + 1)?;
+        if hunks.last().is_some_and(|last| last.lines == read.hunk.lines) && numbers == Some(read.numbers) {
+            // Word for word the hunk above: said twice.
+            (exact, at) = (false, read.next);
+            continue;
+        }
+        numbers = Some(read.numbers);
         exact = exact && read.is_exact();
         trusted = trusted && read.new_start_agrees(drift);
         drift += read.hunk.growth();

@@ -5,7 +5,6 @@ use crate::edit::{Hunk, Kind, Line};
 use crate::index::View;
 use crate::patch::Tier;
 use crate::refusal::{Code, Refusal};
-use crate::text::is_weak;
 
 /// Takes the only place, or the one that the stated line points at clearly; refuses where several are left.
 pub(super) fn choose(
@@ -16,13 +15,14 @@ pub(super) fn choose(
     // Ways to read the same change.
     found.dedup_by(|a, b| (&a.dropped, &a.added) == (&b.dropped, &b.added) && !a.changes_nothing());
     if found.len() <= 1 {
-        return found.pop().map(|place| rated(hunk, view, place)).transpose();
+        return found.pop().map(|place| rated(hunk, view, place, true)).transpose();
     }
     if let Some(stated) = hunk.stated {
         found.sort_by_key(|place| place.start.abs_diff(stated));
         let (first, second) = (found[0].start.abs_diff(stated), found[1].start.abs_diff(stated));
-        if clearly_nearest(first, second) && !hunk.counts_wrong {
-            return rated(hunk, view, found.swap_remove(0)).map(Some);
+        let is_explained = hunk.n_hidden_new > 0 && found[0].tier == Tier::ForgottenPlus;
+        if clearly_nearest(first, second) && (!hunk.counts_wrong || is_explained) {
+            return rated(hunk, view, found.swap_remove(0), false).map(Some);
         }
     }
     let places = found.iter().map(|place| nearest::numbered(view, place.start)).collect();
@@ -55,10 +55,15 @@ fn clearly_nearest(first: usize, second: usize) -> bool {
 }
 
 /// Gives the place with its final tier, unless wrong counts may hide lines that say where the new ones go.
-pub(super) fn rated(hunk: &Hunk, view: &View, mut place: Placement) -> Result<Placement, Refusal> {
+pub(super) fn rated(
+    hunk: &Hunk,
+    view: &View,
+    mut place: Placement,
+    is_only: bool,
+) -> Result<Placement, Refusal> {
     let elsewhere = hunk.stated != Some(place.start) && place.tier < Tier::ForgottenPlus;
-    let blind = hunk.before().all(|line| is_weak(&line.text));
-    let doubtful = blind || elsewhere && hunk.n_hidden_new > 0;
+    let blind = hunk.is_blind();
+    let doubtful = blind && !is_only || elsewhere && hunk.n_hidden_new > 0;
     let cut = hunk.may_be_cut && !ends_like_it_begins(hunk, &place, view.lines.len());
     if cut {
         return Err(Refusal::new(Code::Truncated, "the last hunk has fewer lines than its header says")

@@ -43,7 +43,9 @@ pub(super) fn layouts(
         let mut found: Vec<Vec<Spot>> = Vec::new();
         for start in window.starts(budget)? {
             budget.spend(before.len())?;
-            found.extend(window.lay(start).filter(|spots| tells_the_place(before, spots, said.is_some())));
+            let is_stated = said.is_some() && hunk.stated == Some(start);
+            let is_told = |spots: &Vec<Spot>| is_stated || tells_the_place(before, spots, said.is_some());
+            found.extend(window.lay(start).filter(is_told));
             if found.len() > 3 {
                 break;
             }

@@ -10,7 +10,7 @@ const MAX_NUMBER: u64 = 1_000_000_000;
 
 /// The numbers of a hunk header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Numbers {
+pub(super) struct Numbers {
     old_start: u64,
     n_old: u64,
     new_start: u64,
@@ -22,7 +22,7 @@ struct Numbers {
 pub(super) struct Read {
     pub(super) hunk: Hunk,
     pub(super) next: usize,
-    numbers: Option<Numbers>,
+    pub(super) numbers: Option<Numbers>,
 }
 
 impl Read {
