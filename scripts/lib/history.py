@@ -18,9 +18,10 @@ CLOSED = re.compile(
     r"|(.*/)?(\.env[^/]*|_secure/.*|[^/]*\.pem|id_rsa[^/]*|id_ed25519[^/]*)",
     re.IGNORECASE | re.DOTALL,
 )
-# New lines that the farm refuses, and rightly: what a merge left behind, and comments that may stand for code left out.
+# New lines that the farm refuses, and rightly: what a merge left behind, and dots and comments that may stand for
+# what is left out.
 REFUSED = re.compile(
-    r"^\+(?:<{7} |>{7} |[ \t]*(?:/|#|--|;|%|<!--)[ \t/*#!]*(?:(?:the )?rest of .*)?(?:\.\.\.|\u2026)[ \t*/>-]*$)",
+    r"^\+(?:<{7} |>{7} |[ \t]*(?:(?:/|#|--|;|%|<!--)[ \t/*#!]*(?:(?:the )?rest of .*)?)?(?:\.\.\.|\u2026)[ \t*/>-]*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 
