@@ -383,7 +383,7 @@ def shifted(files, shift):
         for indent in indents:
             while not indent.startswith(common):
                 common = common[:-1]
-        return [line[0] + line[1:].removeprefix(common) for line in hunk.lines]
+        return [line[0] + line[1:].removeprefix(common) if line[1:].strip() else line for line in hunk.lines]
 
     return in_files(files, other)
 
@@ -788,7 +788,8 @@ def another_file(commit, rng):
     if len(commit.files) < 2:
         return None
     one, other = rng.sample(commit.files, 2)
-    if any(places.in_a_row(places.but_outer_space)(other.old, hunk.lines) for hunk in one.hunks):
+    there = {line.strip() for line in other.old}
+    if not any(line[0] == "-" and line[1:].strip() not in there for hunk in one.hunks for line in hunk.lines):
         return None
     diff = unified([replace(one, path=other.path)])
     return refusal(fenced(diff, "diff"), diff)

@@ -167,11 +167,6 @@ impl Hunk {
         self.before().all(|line| is_weak(&line.text))
     }
 
-    /// Tells whether old and new lines differ in nothing but the space around them.
-    pub(crate) fn changes_only_space(&self) -> bool {
-        self.before().map(|line| line.text.trim()).eq(self.after().map(|line| line.text.trim()))
-    }
-
     /// Tells whether the hunk changes more than blank lines and brackets.
     pub(crate) fn is_telling(&self) -> bool {
         self.lines.iter().any(|line| line.kind != Kind::Keep && !is_weak(&line.text))

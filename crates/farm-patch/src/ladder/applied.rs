@@ -1,5 +1,7 @@
 //! Tells what is done already from what is still to do, so that applying a reply twice is applying it once.
 
+use std::borrow::Cow;
+
 use super::{Placement, Verdict, fit, nearest, nearest_first};
 use crate::edit::{Hunk, Kind, Line};
 use crate::index::{Budget, View};
@@ -27,12 +29,10 @@ impl Afterimages {
         let after: Vec<&Line> = hunk.after().collect();
         let keys = view.keys(after.iter().map(|line| line.text.as_str()));
         let mut places = Vec::new();
-        // Where only space changes, nothing but the very bytes show that it has.
-        let tier = if hunk.changes_only_space() { Tier::Exact } else { tier };
         if hunk.changes() {
             for start in nearest_first(&view.candidates(&keys, budget)?, hunk.stated) {
                 budget.spend(after.len())?;
-                if fit::fit(&after, &view.lines[start..start + after.len()], tier).is_some() {
+                if reads_as(&after, &view.lines[start..start + after.len()], tier) {
                     places.push(start);
                 }
                 if places.len() == ENOUGH {
@@ -182,6 +182,13 @@ impl Afterimages {
     }
 }
 
+/// Tells whether a window reads as the hunk leaves it. The rungs up to this one write new lines as they are, so there they must be that.
+fn reads_as(after: &[&Line], window: &[Cow<str>], tier: Tier) -> bool {
+    let is_written = |(line, have): (&&Line, &Cow<str>)| line.kind != Kind::Add || line.text == *have;
+    fit::fit(after, window, tier).is_some()
+        && (tier > Tier::LostSpace || after.iter().zip(window).all(is_written))
+}
+
 /// Accepts an exact place at the stated line, unless all the hunk adds stands there already.
 pub(super) fn settle_stated(hunk: &Hunk, view: &View, place: Placement) -> Verdict {
     repeated_addition(hunk, view, &place).map_or_else(|| Verdict::Placed(vec![place]), Verdict::Already)
@@ -196,7 +203,7 @@ fn repeated_addition(hunk: &Hunk, view: &View, place: &Placement) -> Option<usiz
     let above = place.start.checked_sub(n_added).filter(|_| is_new(hunk.lines.first()));
     let stands = |at: &usize| {
         let window = view.lines.get(*at..*at + after.len());
-        window.is_some_and(|window| fit::fit(&after, window, Tier::LostSpace).is_some())
+        window.is_some_and(|window| reads_as(&after, window, Tier::LostSpace))
     };
     [below, above].into_iter().flatten().filter(|_| place.dropped.is_empty()).find(stands)
 }
