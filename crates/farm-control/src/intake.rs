@@ -164,7 +164,7 @@ pub async fn run(control: Arc<Control>, consumer: Consumer, stop: CancellationTo
                     error,
                     "no change request"
                 );
-                consumer.commit(&record);
+                consumer.commit(&record.topic, record.partition, record.offset);
                 continue;
             }
         };
@@ -185,7 +185,7 @@ pub async fn run(control: Arc<Control>, consumer: Consumer, stop: CancellationTo
             }
             break;
         }
-        consumer.commit(&record);
+        consumer.commit(&record.topic, record.partition, record.offset);
     }
     consumer.close().await;
 }

@@ -24,7 +24,9 @@ pub struct Metrics {
     /// Build stages, by outcome.
     pub gates: IntCounterVec,
     /// Entries of the ledger.
-    pub ledger_entries: IntGauge,
+    pub ledger_entries: IntCounter,
+    /// 1 while the ledger's chain holds, 0 once it is found broken.
+    pub ledger_verify_ok: IntGauge,
 }
 
 impl Metrics {
@@ -51,8 +53,9 @@ impl Metrics {
             &["method", "outcome"],
         )?;
         registry.register(Box::new(call_seconds.clone()))?;
-        let ledger_entries = IntGauge::new("patchfarm_ledger_entries", "Entries of the ledger.")?;
-        registry.register(Box::new(ledger_entries.clone()))?;
+        let ledger_verify_ok =
+            IntGauge::new("patchfarm_ledger_verify_ok", "Whether the ledger was whole when last looked at.")?;
+        registry.register(Box::new(ledger_verify_ok.clone()))?;
         Ok(Self {
             tasks: gauges("patchfarm_tasks", "Tasks.", &["state"])?,
             changes: gauges("patchfarm_changes", "Changes.", &["state"])?,
@@ -65,7 +68,8 @@ impl Metrics {
                 "Branches that the sweep removed.",
             )?,
             gates: counters("patchfarm_gate_results_total", "Build stages.", &["pass", "outcome"])?,
-            ledger_entries,
+            ledger_entries: counter("patchfarm_ledger_entries_total", "Entries of the ledger.")?,
+            ledger_verify_ok,
         })
     }
 }

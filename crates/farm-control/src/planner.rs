@@ -77,22 +77,32 @@ impl Control {
                 form: prompt::planner_form(),
                 deadline: self.settings.model_deadline,
             };
-            let reply = match model.ask(&call).await {
-                Ok(reply) => reply,
-                Err(error @ ModelError::Refused { .. }) => {
-                    return Ok(Err((Reason::ModelRefused, error.to_string())));
-                }
-                Err(error) => return Ok(Err((Reason::ModelUnavailable, error.to_string()))),
+            let answer = model.ask(&call).await;
+            let (asked, usage) = match &answer {
+                Ok(reply) => (reply.model.as_str(), &reply.usage),
+                Err(no_reply) => ("", &no_reply.usage),
             };
             let fact = Fact {
                 event: Event::ModelCalled,
                 subject: change.id.to_string(),
                 actor: "control".to_owned(),
                 body: serde_json::json!({
-                    "role": "planner", "model": reply.model, "prompt-hash": prompt.hash, "usage": reply.usage,
+                    "role": "planner", "model": asked, "prompt-hash": prompt.hash, "usage": usage,
                 }),
             };
             self.store.note(fact, self.now_ms()).await?;
+            let reply = match answer {
+                Ok(reply) => reply,
+                Err(no_reply) => {
+                    let reason = match no_reply.error {
+                        ModelError::Refused { .. } => Reason::ModelRefused,
+                        ModelError::Unavailable { .. } | ModelError::Unreadable { .. } => {
+                            Reason::ModelUnavailable
+                        }
+                    };
+                    return Ok(Err((reason, no_reply.to_string())));
+                }
+            };
             match plan::parse_plan(&reply.text, MAX_PLANNED) {
                 Ok(plan) => return Ok(Ok(plan)),
                 Err(error) => refused = Some((reply.text, error)),

@@ -62,6 +62,8 @@ pub struct Delivery {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+    /// When it came onto the topic, Unix milliseconds; 0 if the topic does not say.
+    pub timestamp_ms: u64,
     /// The record's key.
     pub key: Option<Vec<u8>>,
     /// Its headers, as they came.
@@ -236,11 +238,21 @@ pub enum ModelError {
     },
 }
 
+/// A call that got no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct NoReply {
+    /// Why.
+    pub error: ModelError,
+    /// What it took all the same: a request that was cut off may have been paid for.
+    pub usage: Usage,
+}
+
 /// Answers questions.
 #[async_trait]
 pub trait Model: Send + Sync {
     /// Asks, and retries what may succeed, within the call's deadline.
-    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, ModelError>;
+    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, NoReply>;
     /// The most that this call can cost, for the budget: granted before, settled after (I9).
     fn worst_case(&self, call: &ModelCall) -> Budget;
 }

@@ -6,6 +6,7 @@ mod poller;
 mod shared;
 mod viewer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -101,8 +102,19 @@ impl Consumer {
 
     /// Says that a record is in safety (after Begin). Its offset is committed as soon as every record before it
     /// in its partition is in safety too; one of a partition that was lost meanwhile is ignored.
-    pub fn commit(&self, record: &Record) {
-        self.shared.done(record);
+    pub fn commit(&self, topic: &str, partition: i32, offset: i64) {
+        self.shared.done(&(topic.to_owned(), partition), offset);
+    }
+
+    /// How far the group's committed offsets are behind the ends of the partitions that this member has, as of the last few
+    /// seconds.
+    pub fn lag(&self) -> BTreeMap<(String, i32), i64> {
+        self.shared.lag()
+    }
+
+    /// How often this member was given partitions or lost some.
+    pub fn rebalances(&self) -> u64 {
+        self.shared.rebalances()
     }
 
     /// Tells whether this consumer has a partition to read. In a group with more members than partitions, some

@@ -84,6 +84,8 @@ impl Settings {
             .set("allow.auto.create.topics", "false")
             // A topic that is made, or gets partitions, while we run is found within this time.
             .set("topic.metadata.refresh.interval.ms", "10000")
+            // What the lag is read from.
+            .set("statistics.interval.ms", "5000")
             // Little is read ahead: a rebalance would throw it away.
             .set("queued.min.messages", "16")
             .set("queued.max.messages.kbytes", "16384")

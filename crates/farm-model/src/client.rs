@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use farm_core::port::{Model, ModelCall, ModelError, ModelReply, ReplyForm};
+use farm_core::port::{Model, ModelCall, ModelError, ModelReply, NoReply, ReplyForm};
 use farm_core::redact::Redactor;
 use farm_core::result::Usage;
 use farm_core::task::Budget;
 use tokio::sync::Semaphore;
 
+use crate::metrics::{Asked, Metrics};
 use crate::retry::{self, Pace, SystemPace};
 use crate::settings::{Keys, Role, Settings, SettingsError};
 use crate::wire::{Manners, Reading, Tokens};
@@ -28,25 +29,7 @@ pub struct Client {
     places: Semaphore,
     words: Words,
     pace: Arc<dyn Pace>,
-    observer: Option<Observer>,
-}
-
-/// Told of every request sent, for metrics.
-pub type Observer = Arc<dyn Fn(&Sent<'_>) + Send + Sync>;
-
-/// One request that was sent, and how it ended.
-#[derive(Debug, Clone, Copy)]
-pub struct Sent<'a> {
-    /// The provider's name in the settings.
-    pub provider: &'a str,
-    /// The model that was asked.
-    pub model: &'a str,
-    /// `ok`, `refused`, `unreadable`, `stepped_down`, `rate_limited`, `server_error`, `connect`, `timeout` or `cut`.
-    pub outcome: &'static str,
-    /// From sending to the last byte.
-    pub elapsed: Duration,
-    /// What it took, as far as is known.
-    pub usage: Usage,
+    metrics: Option<Metrics>,
 }
 
 /// What one call has come to so far.
@@ -75,7 +58,7 @@ impl Client {
             places: Semaphore::new(settings.max_concurrent),
             words: Words::new(redactor, keys),
             pace: Arc::new(SystemPace),
-            observer: None,
+            metrics: None,
         })
     }
 
@@ -85,9 +68,9 @@ impl Client {
         self
     }
 
-    /// Tells `observer` of every request sent.
-    pub fn with_observer(mut self, observer: Observer) -> Self {
-        self.observer = Some(observer);
+    /// Counts every request in `metrics`.
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
         self
     }
 
@@ -99,19 +82,20 @@ impl Client {
 
 #[async_trait]
 impl Model for Client {
-    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, ModelError> {
+    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, NoReply> {
         let mut progress =
             Progress { started: Instant::now(), deadline: call.deadline, usage: Usage::default() };
-        let desk = self.desks.get(call.role).ok_or_else(|| ModelError::Refused {
-            status: 0,
-            detail: format!("no role is called {}; known are coder, planner and reviewer", call.role),
-        })?;
+        let Some(desk) = self.desks.get(call.role) else {
+            let detail = format!("no role is called {}; known are coder, planner and reviewer", call.role);
+            return Err(NoReply { error: ModelError::Refused { status: 0, detail }, usage: progress.usage });
+        };
         let call = ModelCall {
             system: self.words.clean(&call.system),
             user: self.words.clean(&call.user),
             ..call.clone()
         };
-        let reading = self.read(desk, &call, &mut progress).await?;
+        let reading = self.read(desk, &call, &mut progress).await;
+        let reading = reading.map_err(|error| NoReply { error, usage: progress.usage })?;
         self.record(desk, &call, &reading, &progress.usage);
         Ok(ModelReply {
             text: reading.text,
@@ -149,14 +133,14 @@ impl Client {
             let Some(outcome) = self.send(desk, call, desk.manners(), progress).await else {
                 return Err(progress.unavailable(last));
             };
-            let (detail, retry_after) = match outcome {
+            let (reason, detail, retry_after) = match outcome {
                 Outcome::Replied(reading) => return Ok(reading),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::StepDown(manners) => {
                     desk.learn(manners);
                     continue;
                 }
-                Outcome::Later { detail, retry_after } => (detail, retry_after),
+                Outcome::Later { reason, detail, retry_after } => (reason, detail, retry_after),
             };
             last = detail;
             n_failed += 1;
@@ -170,6 +154,9 @@ impl Client {
                 return Err(progress.unavailable(last));
             }
             tracing::warn!(provider = desk.provider_name, n_failed, ?wait, "model call is retried");
+            if let Some(metrics) = &self.metrics {
+                metrics.retried(reason);
+            }
             self.pace.wait(wait).await;
         }
     }
@@ -191,20 +178,15 @@ impl Client {
         let elapsed = sent_at.elapsed();
         drop(place);
 
-        let Judged { outcome, tokens, label } = match answer {
+        let Judged { outcome, tokens, error } = match answer {
             Ok(answer) => Judged::answer(&answer, desk, call, manners, &self.words),
             Err(fault) => Judged::fault(&fault, desk.transport.guess_lost(&body, &fault), &self.words),
         };
         let took = Usage { calls: 1, ..tokens.usage(&desk.role.prices) };
         progress.usage.add(&took);
-        if let Some(observer) = &self.observer {
-            observer(&Sent {
-                provider: &desk.provider_name,
-                model: &desk.role.model,
-                outcome: label,
-                elapsed,
-                usage: took,
-            });
+        if let Some(metrics) = &self.metrics {
+            let asked = Asked { provider: &desk.provider_name, model: &desk.role.model };
+            metrics.sent(asked, error, elapsed, &took);
         }
         Some(outcome)
     }

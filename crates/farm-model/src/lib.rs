@@ -3,7 +3,8 @@
 //! Callers know roles (`coder`, `planner`, `reviewer`) and the port [`farm_core::port::Model`]; this crate alone knows which
 //! provider and model stand behind a role, and speaks HTTP to them.
 //!
-//! Read in this order: [`settings`] (what an operator says), [`client`] (the port: limits, retries, cost), `wire` (the two
+//! Read in this order: [`settings`] (what an operator says), [`client`] (the port: limits, retries, cost),
+//! [`metrics`], `wire` (the two
 //! protocols), `transport` (HTTP, or no network: [`replay`] and the mock), `retry` (what is tried again, and when). Beside
 //! them, without any I/O: [`prompt`] (what is asked), [`reply`] and [`plan`] (what is read).
 //!
@@ -13,6 +14,8 @@
 pub mod settings;
 
 pub mod client;
+
+pub mod metrics;
 
 mod wire;
 
@@ -30,5 +33,6 @@ pub mod reply;
 
 pub mod plan;
 
-pub use client::{Client, Observer, Sent};
+pub use client::Client;
+pub use metrics::Metrics;
 pub use settings::{Keys, Settings, SettingsError};

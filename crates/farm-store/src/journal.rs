@@ -23,7 +23,7 @@ impl Store {
         .await
     }
 
-    /// How many entries there are (`patchfarm_ledger_entries`): they are numbered without gaps.
+    /// How many entries there are (`patchfarm_ledger_entries_total`): they are numbered without gaps.
     pub async fn ledger_len(&self) -> Result<u64> {
         let row = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS n FROM ledger")
             .fetch_one(self.readers())

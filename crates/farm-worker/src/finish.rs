@@ -123,12 +123,21 @@ async fn prepare(
         result: bytes.to_vec(),
     };
     let mut waits = 0;
+    let since = std::time::Instant::now();
+    let waited = |outcome: &str| {
+        job.kit
+            .metrics
+            .lease_wait_seconds
+            .with_label_values(&[outcome])
+            .observe(since.elapsed().as_secs_f64());
+    };
     let denied = loop {
         if !job.tending.holds() {
             return Err(Trouble::new(Reason::LeaseLost, "the lease may have ended before the push"));
         }
         match job.kit.tasks.prepare(&prepare).await {
             Ok(Ok(())) => {
+                waited("given");
                 job.steps.end(step, "may push", "");
                 return Ok(());
             }
@@ -137,7 +146,10 @@ async fn prepare(
                 waits += 1;
                 tokio::time::sleep(WAIT).await;
             }
-            Ok(Err(denied)) => break denied,
+            Ok(Err(denied)) => {
+                waited("denied");
+                break denied;
+            }
             Err(error) => return Err(Trouble::new(Reason::StoreUnavailable, error)),
         }
     };

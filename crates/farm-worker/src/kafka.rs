@@ -1,5 +1,7 @@
 //! The worker's two ends of Kafka: tasks come from one topic, results and dead letters go to two others.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use farm_core::id::TaskId;
 use farm_core::port::{Delivery, NotPublished, ResultSink, SourceFailed, TaskSource};
@@ -8,11 +10,15 @@ use farm_core::topics::Topics;
 use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, Record};
 use farm_wire::record::TYPE_HEADER;
 
+use crate::metrics::Metrics;
+
 /// What a dead letter may carry beside its payload: a letter that no broker takes would hold its partition for ever.
 const LETTER_BYTES: usize = 4096;
 const MAX_KEY_BYTES: usize = 512;
 const MAX_DETAIL_CHARS: usize = 256;
 const MAX_FOREIGN_HEADER_BYTES: usize = 512;
+/// How often the metrics of a member are read.
+const WATCH: Duration = Duration::from_secs(1);
 /// Headers of dead letters that are ours begin so.
 const OWN: &str = "pf-dlq-";
 
@@ -30,6 +36,20 @@ impl KafkaSource {
     /// Whether it has partitions, or at least is in the group.
     pub fn assigned(&self) -> bool {
         self.consumer.assigned()
+    }
+
+    /// Keeps the metrics of this member of the group up to date. Never ends by itself.
+    pub async fn watch(&self, metrics: &Metrics) {
+        let mut ticks = tokio::time::interval(WATCH);
+        loop {
+            ticks.tick().await;
+            let rebalances = self.consumer.rebalances();
+            metrics.rebalances.inc_by(rebalances.saturating_sub(metrics.rebalances.get()));
+            metrics.lag.reset();
+            for ((topic, partition), messages) in self.consumer.lag() {
+                metrics.lag.with_label_values(&[&topic, &partition.to_string()]).set(messages);
+            }
+        }
     }
 
     /// Commits what was accepted and leaves the group.
@@ -53,16 +73,7 @@ impl TaskSource for KafkaSource {
     }
 
     fn accept(&self, delivery: &Delivery) {
-        // The consumer looks at where a record stood, and at nothing else.
-        self.consumer.commit(&Record {
-            topic: delivery.topic.clone(),
-            partition: delivery.partition,
-            offset: delivery.offset,
-            timestamp_ms: 0,
-            key: None,
-            headers: Vec::new(),
-            payload: None,
-        });
+        self.consumer.commit(&delivery.topic, delivery.partition, delivery.offset);
     }
 }
 
@@ -72,6 +83,7 @@ fn delivery(record: Record) -> Delivery {
         topic: record.topic,
         partition: record.partition,
         offset: record.offset,
+        timestamp_ms: u64::try_from(record.timestamp_ms).unwrap_or_default(),
         key: record.key,
         record: RawRecord {
             kind: kind.map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
@@ -95,7 +107,7 @@ impl KafkaSink {
     }
 
     /// Waits until everything is sent, or the time is over.
-    pub async fn flush(&self, limit: std::time::Duration) {
+    pub async fn flush(&self, limit: Duration) {
         if let Err(error) = self.producer.flush(limit).await {
             tracing::warn!(%error, "kafka took not everything before the end; the sweep publishes it again");
         }

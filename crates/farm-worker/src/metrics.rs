@@ -3,7 +3,7 @@
 use farm_core::result::Status;
 use farm_core::service::DeadReason;
 use prometheus::{
-    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// The worker's metrics; clones share them.
@@ -29,14 +29,16 @@ pub struct Metrics {
     pub patch_lines: Histogram,
     /// Checks, by kind and verdict.
     pub check_runs: IntCounterVec,
+    /// From a record's arrival on the topic to the run that it becomes.
+    pub queue_seconds: Histogram,
+    /// Changes of this member's partitions.
+    pub rebalances: IntCounter,
+    /// Records of each of its partitions that are not committed.
+    pub lag: IntGaugeVec,
+    /// How long checked patches waited for other tasks' leases.
+    pub lease_wait_seconds: HistogramVec,
     /// Time of checks, by kind and verdict.
     pub check_seconds: HistogramVec,
-    /// Model calls.
-    pub model_seconds: HistogramVec,
-    /// Tokens by type.
-    pub model_tokens: HistogramVec,
-    /// Money.
-    pub model_cost_usd: Counter,
     /// Context searches, by where the answer came from.
     pub context_seconds: HistogramVec,
     /// Pushes, by outcome.
@@ -73,20 +75,24 @@ impl Metrics {
         };
         let quick = || prometheus::exponential_buckets(0.001, 4.0, 10);
         let long = vec![1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0];
-        let model_cost_usd =
-            Counter::new("patchfarm_llm_cost_usd_total", "Money spent on models, in US dollars.")?;
-        registry.register(Box::new(model_cost_usd.clone()))?;
         let patch_lines = Histogram::with_opts(
             HistogramOpts::new("patchfarm_patch_size_lines", "Changed lines of patches that were applied.")
                 .buckets(prometheus::exponential_buckets(1.0, 3.0, 9)?),
         )?;
         registry.register(Box::new(patch_lines.clone()))?;
-        let model_tokens = histograms(
-            "gen_ai_client_token_usage",
-            "Tokens of one model call.",
-            &["gen_ai_request_model", "gen_ai_token_type"],
-            prometheus::exponential_buckets(1.0, 4.0, 14)?,
+        let queue_seconds = Histogram::with_opts(
+            HistogramOpts::new("patchfarm_task_queue_seconds", "How long tasks lay on the topic.")
+                .buckets(prometheus::exponential_buckets(0.01, 4.0, 9)?),
         )?;
+        registry.register(Box::new(queue_seconds.clone()))?;
+        let rebalances =
+            IntCounter::new("patchfarm_kafka_rebalances_total", "Changes of this member's partitions.")?;
+        registry.register(Box::new(rebalances.clone()))?;
+        let lag = IntGaugeVec::new(
+            Opts::new("patchfarm_kafka_consumer_lag_messages", "Records that are not committed."),
+            &["topic", "partition"],
+        )?;
+        registry.register(Box::new(lag.clone()))?;
         let unpublished =
             IntCounter::new("patchfarm_results_unpublished_total", "Results that the sweep has to publish.")?;
         registry.register(Box::new(unpublished.clone()))?;
@@ -110,6 +116,15 @@ impl Metrics {
             attempts: counters("patchfarm_attempts_total", "Attempts.", &["reason"])?,
             rejected: counters("patchfarm_patch_rejected_total", "Replies not applied.", &["reason"])?,
             patch_lines,
+            queue_seconds,
+            rebalances,
+            lag,
+            lease_wait_seconds: histograms(
+                "patchfarm_lease_wait_seconds",
+                "How long checked patches waited for the leases of other tasks.",
+                &["outcome"],
+                vec![0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0],
+            )?,
             check_runs: counters("patchfarm_check_runs_total", "Checks.", &["stage", "outcome"])?,
             check_seconds: histograms(
                 "patchfarm_check_duration_seconds",
@@ -117,14 +132,6 @@ impl Metrics {
                 &["stage", "outcome"],
                 prometheus::exponential_buckets(0.01, 3.0, 10)?,
             )?,
-            model_seconds: histograms(
-                "gen_ai_client_operation_duration_seconds",
-                "Time of model calls, retries included.",
-                &["gen_ai_operation_name", "gen_ai_request_model", "error_type"],
-                prometheus::exponential_buckets(0.01, 2.0, 16)?,
-            )?,
-            model_tokens,
-            model_cost_usd,
             context_seconds: histograms(
                 "patchfarm_rag_duration_seconds",
                 "Time of context searches.",

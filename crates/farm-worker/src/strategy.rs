@@ -2,9 +2,9 @@
 
 mod command;
 
-use farm_core::port::{ModelCall, ModelError, ReplyForm};
+use farm_core::port::{ModelCall, ModelError, NoReply, ReplyForm};
 use farm_core::reason::Reason;
-use farm_core::result::{CommitResult, Usage};
+use farm_core::result::CommitResult;
 use farm_core::service::Phase;
 use farm_core::task::Strategy;
 use farm_model::prompt::{self, CoderInput, Failure, Form as ReplyStyle};
@@ -116,20 +116,11 @@ async fn ask(
     let funded = job.tending.fund(job.kit.model.worst_case(&call)).await;
     funded.map_err(|why| Setback::new(Reason::BudgetSpent, why))?;
     let step = job.steps.begin(Phase::Strategy);
-    let since = std::time::Instant::now();
     let answer = job.kit.model.ask(&call).await;
-    let metrics = &job.kit.metrics;
-    let (model, error) = match &answer {
-        Ok(reply) => (reply.model.as_str(), ""),
-        Err(ModelError::Refused { .. }) => ("", "refused"),
-        Err(ModelError::Unavailable { .. }) => ("", "unavailable"),
-        Err(ModelError::Unreadable { .. }) => ("", "unreadable"),
-    };
-    metrics.model_seconds.with_label_values(&["chat", model, error]).observe(since.elapsed().as_secs_f64());
     let shown = format!("{}\n\n{}", call.system, call.user);
     match answer {
         Ok(reply) => {
-            spend(job, &reply.model, &reply.usage);
+            job.tending.spend(&reply.usage);
             let tokens = reply.usage.tokens();
             job.steps.end(
                 step,
@@ -143,7 +134,8 @@ async fn ask(
             }
             Ok((reply.text, reply.model))
         }
-        Err(error) => {
+        Err(NoReply { error, usage }) => {
+            job.tending.spend(&usage);
             job.steps.end(step, error.to_string(), shown);
             let reason = match error {
                 ModelError::Refused { .. } => Reason::ModelRefused,
@@ -152,17 +144,6 @@ async fn ask(
             Err(Setback::new(reason, error))
         }
     }
-}
-
-fn spend(job: &Job<'_>, model: &str, usage: &Usage) {
-    job.tending.spend(usage);
-    let metrics = &job.kit.metrics;
-    for (kind, tokens) in
-        [("input", usage.prompt_tokens), ("output", usage.completion_tokens), ("cached", usage.cached_tokens)]
-    {
-        metrics.model_tokens.with_label_values(&[model, kind]).observe(tokens as f64);
-    }
-    metrics.model_cost_usd.inc_by(usage.cost_micro_usd as f64 / 1e6);
 }
 
 /// The longest report that a result carries, in bytes.

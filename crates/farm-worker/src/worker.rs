@@ -129,7 +129,13 @@ impl Worker {
         };
         self.kit.metrics.begins.with_label_values(&[answer]).inc();
         let taken = match begun {
-            Begun::Run(run) => Some(Taken { run, asked }),
+            Begun::Run(run) => {
+                let waited_ms = run.first_begin_ms.saturating_sub(delivery.timestamp_ms);
+                if run.run == 1 && delivery.timestamp_ms > 0 {
+                    self.kit.metrics.queue_seconds.observe(waited_ms as f64 / 1000.0);
+                }
+                Some(Taken { run, asked })
+            }
             Begun::Done { task, result } => {
                 finish::publish(&self.kit, &task, &result).await;
                 None

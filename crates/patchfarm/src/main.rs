@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod failure;
+mod models;
 mod output;
 mod program;
 mod roles;

@@ -8,11 +8,8 @@ pub(crate) mod worker;
 
 use std::net::SocketAddr;
 
-use farm_core::redact::{Redactor, Secret};
 use farm_core::topics::Topics;
 use farm_kafka::Settings as KafkaSettings;
-use farm_model::settings::{Api, Provider, Role};
-use farm_model::{Client, Keys};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -41,42 +38,6 @@ pub(crate) fn kafka(settings: &Settings) -> Result<KafkaSettings, SettingsError>
 /// The topics' names.
 pub(crate) fn topics(settings: &Settings) -> Topics {
     Topics::with_prefix(settings.text("kafka.topic-prefix"))
-}
-
-/// The model's client; `None` if no model is set.
-pub(crate) fn model(settings: &Settings, redactor: Redactor) -> Outcome<Option<Client>> {
-    if settings.flag("model.mock") {
-        return Ok(Some(Client::new(&farm_model::Settings::mock(), &Keys::new(), redactor)?));
-    }
-    if let Some(file) = settings.optional("model.replay") {
-        return Ok(Some(Client::new(&farm_model::Settings::replay(file), &Keys::new(), redactor)?));
-    }
-    let Some(name) = settings.optional("model.name") else { return Ok(None) };
-    let api = match settings.text("model.api") {
-        "openai" => Api::OpenAi,
-        "anthropic" => Api::Anthropic,
-        _ => return Err(settings.invalid("model.api", "expected openai or anthropic").into()),
-    };
-    let mut provider = Provider::new(api);
-    provider.base_url = settings.optional("model.base-url").map(str::to_owned);
-    let mut role = Role::new("model", name);
-    role.prices.input = settings.get("model.input-micro-usd")?;
-    role.prices.output = settings.get("model.output-micro-usd")?;
-    let mut model = farm_model::Settings::single("model", provider, name);
-    model.roles = farm_model::settings::Roles::all(role);
-    let keys = model_key(settings)?.map(|key| ("model".to_owned(), key));
-    Ok(Some(Client::new(&model, &keys.into_iter().collect(), redactor)?))
-}
-
-/// The model's key, from the environment or a file.
-pub(crate) fn model_key(settings: &Settings) -> Outcome<Option<Secret>> {
-    if let Some(key) = settings.optional("model.key") {
-        return Ok(Some(Secret::new(key)));
-    }
-    let Some(file) = settings.optional("model.key-file") else { return Ok(None) };
-    let key = std::fs::read_to_string(file)
-        .map_err(|error| settings.invalid("model.key-file", error.to_string()))?;
-    Ok(Some(Secret::new(key.trim())))
 }
 
 /// Serves health and metrics to the end of the process: a role that drains is still watched.

@@ -83,6 +83,13 @@ const KEYS: &[Key] = &[
     seed(key("model.base-url", "", "the service; empty: the API's own"), "OPENAI_BASE_URL"),
     seed(secret(key("model.key", "", "its key")), "OPENAI_API_KEY"),
     key("model.key-file", "", "a file that holds the key, instead"),
+    key(
+        "model.file",
+        "",
+        "providers and roles as docs/models.md describes them, instead of the model.* settings",
+    ),
+    key("model.temperature", "0.1", "0 repeats itself most"),
+    key("model.output-tokens", "8192", "where a reply is cut off"),
     key("model.timeout-s", "120", "how long a model call may take, its retries included"),
     key("model.input-micro-usd", "0", "price of a million input tokens"),
     key("model.output-micro-usd", "0", "price of a million output tokens"),

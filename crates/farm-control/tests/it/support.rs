@@ -11,7 +11,7 @@ use farm_control::publish::Publisher;
 use farm_core::delta::FileMode;
 use farm_core::id::{ChangeId, Oid, RepoName, TaskId};
 use farm_core::policy::Policy;
-use farm_core::port::{Clock, Model, ModelCall, ModelError, ModelReply};
+use farm_core::port::{Clock, Model, ModelCall, ModelError, ModelReply, NoReply};
 use farm_core::reason::Reason;
 use farm_core::result::{CommitResult, Usage};
 use farm_core::service::{Begun, Prepare, RawRecord, Repository, Run, RunRef};
@@ -62,9 +62,10 @@ impl Script {
 
 #[async_trait::async_trait]
 impl Model for Script {
-    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, ModelError> {
+    async fn ask(&self, call: &ModelCall) -> Result<ModelReply, NoReply> {
         self.asked.lock().unwrap().push(call.clone());
-        let text = self.replies.lock().unwrap().pop_front().unwrap()?;
+        let reply = self.replies.lock().unwrap().pop_front().unwrap();
+        let text = reply.map_err(|error| NoReply { error, usage: Usage::default() })?;
         Ok(ModelReply {
             text: text.to_owned(),
             model: "script".into(),

@@ -1,5 +1,6 @@
 //! The poll thread. Nothing that waits for a broker happens on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, park_timeout};
@@ -12,6 +13,7 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError as Native, KafkaResult};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::shared::Shared;
@@ -192,6 +194,19 @@ impl ClientContext for Member {
 
     fn error(&self, error: Native, reason: &str) {
         self.events.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut lag = BTreeMap::new();
+        for topic in statistics.topics.into_values() {
+            for (number, partition) in topic.partitions {
+                // Partitions of others, and of ours those that nothing is known of yet, read as -1.
+                if partition.consumer_lag >= 0 {
+                    lag.insert((topic.topic.clone(), number), partition.consumer_lag);
+                }
+            }
+        }
+        self.shared.set_lag(lag);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the poll thread and the callers share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ struct State {
     ready: VecDeque<Record>,
     n_asking: usize,
     offsets: Offsets,
+    /// As librdkafka told it last.
+    lag: BTreeMap<Place, i64>,
+    n_rebalances: u64,
     /// A reader without a group has partitions.
     viewing: bool,
     /// Told once, to whoever asks next, unless the trouble is over by then.
@@ -61,9 +64,17 @@ impl Shared {
         state.notice.take().or_else(|| state.failure.clone()).map(Err)
     }
 
-    pub(super) fn done(&self, record: &Record) {
-        lock(&self.state).offsets.done(&place(record), record.offset);
+    pub(super) fn done(&self, place: &Place, offset: i64) {
+        lock(&self.state).offsets.done(place, offset);
         self.advanced.notify_all();
+    }
+
+    pub(super) fn lag(&self) -> BTreeMap<Place, i64> {
+        lock(&self.state).lag.clone()
+    }
+
+    pub(super) fn rebalances(&self) -> u64 {
+        lock(&self.state).n_rebalances
     }
 
     pub(super) fn is_assigned(&self) -> bool {
@@ -114,14 +125,20 @@ impl Shared {
     pub(super) fn assign(&self, places: impl Iterator<Item = Place>) {
         let mut state = lock(&self.state);
         state.notice = None;
+        state.n_rebalances += 1;
         places.for_each(|place| state.offsets.assign(place));
     }
 
     /// Forgets partitions, and those of their records that nobody has been given: their next owner reads them.
     pub(super) fn revoke(&self, places: &[Place]) {
         let mut state = lock(&self.state);
+        state.n_rebalances += 1;
         state.ready.retain(|record| !places.contains(&place(record)));
         places.iter().for_each(|place| state.offsets.revoke(place));
+    }
+
+    pub(super) fn set_lag(&self, lag: BTreeMap<Place, i64>) {
+        lock(&self.state).lag = lag;
     }
 
     pub(super) fn notice(&self, error: KafkaError) {

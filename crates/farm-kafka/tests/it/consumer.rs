@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use farm_kafka::{Consumer, KafkaError, Outgoing, Producer, Settings, StartAt, group_lag};
 
 use crate::{
-    STEP, new_topic, number, outgoing, recv, send_numbers, settings, spec, start, until, with, within,
+    STEP, commit, new_topic, number, outgoing, recv, send_numbers, settings, spec, start, until, with, within,
 };
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn a_restart_goes_on_right_after_the_last_committed_record() {
         records.push(recv(&first).await);
     }
     // Done in another order than they came.
-    [2, 0, 1].iter().for_each(|n| first.commit(&records[*n]));
+    [2, 0, 1].iter().for_each(|n| commit(&first, &records[*n]));
     first.close().await;
     assert_eq!(group_lag(&settings, std::slice::from_ref(&topic)).await.unwrap(), 2);
 
@@ -40,7 +40,7 @@ async fn a_record_in_hand_is_delivered_again_though_later_ones_are_done() {
     let first = start(&settings, &topic);
     let _in_hand = recv(&first).await;
     for _ in 1..3 {
-        first.commit(&recv(&first).await);
+        commit(&first, &recv(&first).await);
     }
     first.close().await;
 
@@ -56,7 +56,7 @@ async fn commits_reach_the_broker_while_the_consumer_runs() {
     send_numbers(&settings, &topic, 0..50, false).await;
     let consumer = start(&settings, &topic);
     for _ in 0..50 {
-        consumer.commit(&recv(&consumer).await);
+        commit(&consumer, &recv(&consumer).await);
     }
     within("lag 0", async { while group_lag(&settings, std::slice::from_ref(&topic)).await.unwrap() > 0 {} })
         .await;
@@ -99,7 +99,7 @@ async fn members_share_the_partitions_and_lose_nothing_when_they_come_and_go() {
             if let Some(count) = count {
                 *count.lock().unwrap() += 1;
             }
-            consumer.commit(&record);
+            commit(consumer, &record);
         }
     };
     let all_until = |n: u32| until_seen(&seen, n);
@@ -253,6 +253,24 @@ async fn dropping_a_waiting_call_loses_no_record_and_doubles_none() {
     consumer.close().await;
 }
 
+#[tokio::test]
+async fn the_lag_is_what_is_not_committed() {
+    let settings = with(&settings("lag"), &[("statistics.interval.ms", "100")]);
+    let topic = new_topic(&settings, "lag", 1).await;
+    send_numbers(&settings, &topic, 0..3, true).await;
+    let consumer = start(&settings, &topic);
+    let first = recv(&consumer).await;
+    let place = (topic.clone(), 0);
+    commit(&consumer, &first);
+    until("the lag of two", || consumer.lag().get(&place) == Some(&2)).await;
+    for _ in 0..2 {
+        commit(&consumer, &recv(&consumer).await);
+    }
+    until("no lag", || consumer.lag().get(&place) == Some(&0)).await;
+    assert_eq!(consumer.rebalances(), 1);
+    consumer.close().await;
+}
+
 /// As a worker does whose Begin takes its time: what was read ahead must not be thrown away between two wishes.
 #[tokio::test]
 async fn a_caller_who_comes_back_soon_finds_the_partitions_open() {
@@ -339,7 +357,7 @@ async fn readers_without_a_group_start_where_they_were_told() {
     for _ in 0..12 {
         let record = recv(&all).await;
         numbers.insert(number(&record));
-        all.commit(&record);
+        commit(&all, &record);
     }
     assert_eq!(numbers, (0..12).collect());
     tail.close().await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use farm_kafka::{EmbeddedBroker, Outgoing, Producer, Settings, partitions, read_to_end};
 
-use crate::{number, outgoing, recv, send_numbers, start, unique, until};
+use crate::{commit, number, outgoing, recv, send_numbers, start, unique, until};
 
 fn broker(topic: &str, n_partitions: i32) -> (EmbeddedBroker, Settings) {
     let broker = EmbeddedBroker::start(&[(topic.to_owned(), n_partitions)]).unwrap();
@@ -43,7 +43,7 @@ async fn a_restart_goes_on_after_the_last_committed_record() {
         let record = recv(&first).await;
         assert_eq!(number(&record), n);
         if n < 2 {
-            first.commit(&record);
+            commit(&first, &record);
         }
     }
     first.close().await;

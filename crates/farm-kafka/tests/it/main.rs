@@ -77,6 +77,10 @@ async fn recv(consumer: &Consumer) -> Record {
     within("a record", consumer.recv()).await.unwrap()
 }
 
+fn commit(consumer: &Consumer, record: &Record) {
+    consumer.commit(&record.topic, record.partition, record.offset);
+}
+
 fn number(record: &Record) -> u32 {
     std::str::from_utf8(record.payload.as_deref().unwrap()).unwrap().parse().unwrap()
 }

@@ -17,21 +17,21 @@ pub(super) enum Outcome {
     /// Ask for less: the server does not know what was asked for.
     StepDown(Manners),
     /// Ask again.
-    Later { detail: String, retry_after: Option<String> },
+    Later { reason: &'static str, detail: String, retry_after: Option<String> },
     /// Give up.
     Failed(ModelError),
 }
 
-/// An outcome, what it took, and its label for metrics.
+/// An outcome, what it took, and its error as metrics name it: empty for a good answer.
 pub(super) struct Judged {
     pub(super) outcome: Outcome,
     pub(super) tokens: Tokens,
-    pub(super) label: &'static str,
+    pub(super) error: &'static str,
 }
 
 impl Judged {
-    fn new(outcome: Outcome, tokens: Tokens, label: &'static str) -> Self {
-        Self { outcome, tokens, label }
+    fn new(outcome: Outcome, tokens: Tokens, error: &'static str) -> Self {
+        Self { outcome, tokens, error }
     }
 
     /// Judges a whole answer.
@@ -53,11 +53,11 @@ impl Judged {
             return Self::new(Outcome::StepDown(less), Tokens::default(), "stepped_down");
         }
         let shown = words.shown(&complaint.message);
-        let (outcome, label) = match retry::verdict(status, &complaint) {
+        let (outcome, error) = match retry::verdict(status, &complaint) {
             Verdict::Later => {
                 let detail = format!("status {status}: {shown}");
-                let label = if status == 429 { "rate_limited" } else { "server_error" };
-                (Outcome::Later { detail, retry_after: answer.retry_after.clone() }, label)
+                let reason = if status == 429 { "rate_limited" } else { "server_error" };
+                (Outcome::Later { reason, detail, retry_after: answer.retry_after.clone() }, reason)
             }
             Verdict::Never => {
                 let detail = match status {
@@ -67,7 +67,7 @@ impl Judged {
                 (Outcome::Failed(ModelError::Refused { status, detail }), "refused")
             }
         };
-        Self::new(outcome, Tokens::default(), label)
+        Self::new(outcome, Tokens::default(), error)
     }
 
     fn good_answer(answer: &Answer, desk: &Desk, call: &ModelCall, words: &Words) -> Self {
@@ -85,7 +85,7 @@ impl Judged {
                 let tokens =
                     reading.tokens.unwrap_or_else(|| Tokens::guess(bytes_of(call), reading.text.len()));
                 match &reading.refused {
-                    None => Self::new(Outcome::Replied(reading), tokens, "ok"),
+                    None => Self::new(Outcome::Replied(reading), tokens, ""),
                     Some(why) => {
                         let error = ModelError::Refused { status: 0, detail: words.shown(why) };
                         Self::new(Outcome::Failed(error), tokens, "refused")
@@ -98,7 +98,7 @@ impl Judged {
     /// Judges an answer that never came, or not whole; `lost` is what it may have taken all the same.
     pub(super) fn fault(fault: &Fault, lost: Tokens, words: &Words) -> Self {
         let detail = words.shown(&fault.to_string());
-        let label = match fault {
+        let reason = match fault {
             Fault::Connect(_) => "connect",
             Fault::Timeout { .. } => "timeout",
             Fault::Cut(_) => "cut",
@@ -106,6 +106,6 @@ impl Judged {
                 return Self::new(Outcome::Failed(ModelError::Unreadable { detail }), lost, "unreadable");
             }
         };
-        Self::new(Outcome::Later { detail, retry_after: None }, lost, label)
+        Self::new(Outcome::Later { reason, detail, retry_after: None }, lost, reason)
     }
 }

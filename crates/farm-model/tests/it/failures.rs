@@ -1,16 +1,29 @@
 //! What is tried again, what is not, and what an error says.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farm_core::port::{Model, ModelCall, ModelError};
+use farm_core::port::{Model, ModelCall, ModelError, NoReply};
 use farm_core::redact::Redactor;
 use farm_model::settings::Api;
-use farm_model::{Client, Keys};
+use farm_model::{Client, Keys, Metrics};
 use serde_json::json;
 
 use crate::server::{Say, Server};
 use crate::support::{KEY, call, client, json_form, settings};
+
+/// What a counter or a histogram has counted, by the values of one label.
+fn counts(registry: &prometheus::Registry, name: &str, label: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for metric in registry.gather().iter().filter(|family| family.name() == name).flat_map(|f| f.get_metric())
+    {
+        let value = metric.get_label().iter().find(|pair| pair.name() == label).unwrap().value();
+        let n = metric.get_histogram().get_sample_count() + metric.get_counter().get_value() as u64;
+        *counts.entry(value.to_owned()).or_default() += n;
+    }
+    counts
+}
 
 fn error(status: u16, code: &str) -> Say {
     Say::json(status, &json!({"error": {"message": "so it is", "type": "t", "code": code}}))
@@ -56,7 +69,7 @@ async fn every_status_is_retried_or_not() {
                 assert_eq!((reply.text.as_str(), reply.usage.calls), ("done", 2), "{status} {code}");
                 assert_eq!(waits.take(), [500], "{status} {code}");
             } else {
-                let Err(ModelError::Refused { status: shown, detail }) = found else {
+                let Err(NoReply { error: ModelError::Refused { status: shown, detail }, .. }) = found else {
                     panic!("{status}: {found:?}")
                 };
                 assert_eq!((shown, waits.take()), (status, vec![]), "{code}");
@@ -71,7 +84,7 @@ async fn every_status_is_retried_or_not() {
 async fn tries_end_and_waits_grow() {
     let server = Server::start(vec![error(503, ""); 9]).await;
     let (model, waits) = client(&settings(Api::OpenAi, &server));
-    let error = model.ask(&call()).await.unwrap_err();
+    let error = model.ask(&call()).await.unwrap_err().error;
     assert_eq!(error, ModelError::Unavailable { calls: 5, detail: "status 503: so it is".to_owned() });
     assert_eq!(waits.take(), [500, 1_000, 2_000, 4_000]);
 }
@@ -89,7 +102,7 @@ async fn retry_after_is_the_least_wait_and_the_deadline_the_most() {
     }
     let server = Server::start(vec![later("3600"), Say::reply("done")]).await;
     let (model, waits) = client(&settings(Api::OpenAi, &server));
-    let error = model.ask(&call()).await.unwrap_err();
+    let error = model.ask(&call()).await.unwrap_err().error;
     let ModelError::Unavailable { calls: 1, detail } = &error else { panic!("{error:?}") };
     assert!(detail.starts_with("status 429: slow down; the next try is 3600500 ms away"), "{detail}");
     assert!(waits.take().is_empty());
@@ -99,7 +112,7 @@ async fn retry_after_is_the_least_wait_and_the_deadline_the_most() {
 async fn no_time_left_means_no_call() {
     let server = Server::start(vec![Say::reply("done")]).await;
     let (model, _) = client(&settings(Api::OpenAi, &server));
-    let error = model.ask(&ModelCall { deadline: Duration::ZERO, ..call() }).await.unwrap_err();
+    let error = model.ask(&ModelCall { deadline: Duration::ZERO, ..call() }).await.unwrap_err().error;
     let ModelError::Unavailable { calls: 0, .. } = error else { panic!("{error:?}") };
     assert!(server.asked().is_empty());
 }
@@ -121,11 +134,14 @@ async fn what_hangs_trickles_or_breaks_is_tried_again() {
         let provider = settings.providers.get_mut("here").unwrap();
         (provider.call_timeout, provider.idle_timeout) = (call_timeout, idle_timeout);
         let (model, _) = client(&settings);
-        let labels = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&labels);
-        let model = model.with_observer(Arc::new(move |sent| seen.lock().unwrap().push(sent.outcome)));
+        let registry = prometheus::Registry::new();
+        let model = model.with_metrics(Metrics::new(&registry).unwrap());
         let reply = model.ask(&call()).await.unwrap();
-        assert_eq!(*labels.lock().unwrap(), [label, "ok"], "{name}");
+        let counts = |name: &str, label: &str| counts(&registry, name, label);
+        let requests = counts("gen_ai_client_operation_duration_seconds", "error_type");
+        assert_eq!(requests, BTreeMap::from([(label.to_owned(), 1), (String::new(), 1)]), "{name}");
+        let retries = counts("patchfarm_llm_retries_total", "reason");
+        assert_eq!(retries, BTreeMap::from([(label.to_owned(), 1)]), "{name}");
         // The lost call may have been paid for; it is charged by its size.
         assert!(reply.usage.calls == 2 && reply.usage.prompt_tokens > 100, "{name}: {:?}", reply.usage);
     }
@@ -141,7 +157,7 @@ async fn a_body_that_stops_is_given_up_after_the_idle_time() {
     let provider = settings.providers.get_mut("here").unwrap();
     (provider.idle_timeout, provider.tries) = (Duration::from_millis(10), 1);
     let (model, _) = client(&settings);
-    let error = model.ask(&call()).await.unwrap_err();
+    let error = model.ask(&call()).await.unwrap_err().error;
     let detail = "the next piece took longer than 10 ms".to_owned();
     assert_eq!(error, ModelError::Unavailable { calls: 1, detail });
 }
@@ -151,7 +167,8 @@ async fn the_deadline_ends_a_call_that_hangs() {
     let server = Server::start(vec![Say::Nothing; 5]).await;
     let (model, _) = client(&settings(Api::OpenAi, &server));
     let started = Instant::now();
-    let error = model.ask(&ModelCall { deadline: Duration::from_millis(150), ..call() }).await.unwrap_err();
+    let error =
+        model.ask(&ModelCall { deadline: Duration::from_millis(150), ..call() }).await.unwrap_err().error;
     let ModelError::Unavailable { calls: 1, detail } = &error else { panic!("{error:?}") };
     assert!(detail.starts_with("the whole call took longer than"), "{detail}");
     assert!(started.elapsed() < Duration::from_secs(20));
@@ -166,7 +183,7 @@ async fn a_closed_port_is_tried_again() {
     provider.base_url = Some(format!("http://{}/v1", closed.local_addr().unwrap()));
     drop(closed);
     let (model, waits) = client(&settings);
-    let error = model.ask(&call()).await.unwrap_err();
+    let error = model.ask(&call()).await.unwrap_err().error;
     let ModelError::Unavailable { calls: 5, detail } = &error else { panic!("{error:?}") };
     assert!(detail.starts_with("no connection:"), "{detail}");
     assert_eq!(waits.take().len(), 4);
@@ -191,7 +208,7 @@ async fn what_is_not_the_protocol_is_told_and_not_tried_again() {
         let mut settings = settings(Api::OpenAi, &server);
         settings.providers.get_mut("here").unwrap().max_body_bytes = 4_096;
         let (model, _) = client(&settings);
-        let error = model.ask(&call()).await.unwrap_err();
+        let error = model.ask(&call()).await.unwrap_err().error;
         let ModelError::Unreadable { detail } = &error else { panic!("{expect}: {error:?}") };
         assert!(detail.contains(expect), "{detail}");
         assert_eq!(server.asked().len(), 1);
@@ -214,7 +231,7 @@ async fn a_key_is_in_no_error_and_no_debug_form() {
         let server = Server::start(vec![say; 5]).await;
         let settings = settings(Api::OpenAi, &server);
         let (model, _) = client(&settings);
-        let error = model.ask(&call()).await.unwrap_err();
+        let error = model.ask(&call()).await.unwrap_err().error;
         let shown = format!("{error} {error:?} {model:?} {settings:?}");
         assert!(!shown.contains("hunter") && !shown.contains("farm-secret"), "{shown}");
         assert!(error.to_string().len() < 700, "{error}");
@@ -227,7 +244,7 @@ async fn a_redirect_carries_prompt_and_key_nowhere() {
     let to = format!("{}/chat/completions", elsewhere.base_url);
     let server = Server::start(vec![Say::with(307, &[("location", &to)], b"")]).await;
     let (model, _) = client(&settings(Api::OpenAi, &server));
-    let error = model.ask(&call()).await.unwrap_err();
+    let error = model.ask(&call()).await.unwrap_err().error;
     assert!(matches!(error, ModelError::Refused { status: 307, .. }), "{error:?}");
     assert!(elsewhere.asked().is_empty());
 }

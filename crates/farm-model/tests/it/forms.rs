@@ -92,7 +92,7 @@ async fn a_refusal_of_something_else_stays_a_refusal() {
     for form in [call().form, json_form()] {
         let server = Server::start(vec![refusal("maximum context length is 8192 tokens")]).await;
         let (model, _) = client(&settings(Api::OpenAi, &server));
-        let error = model.ask(&ModelCall { form, ..call() }).await.unwrap_err();
+        let error = model.ask(&ModelCall { form, ..call() }).await.unwrap_err().error;
         let detail = "maximum context length is 8192 tokens".to_owned();
         assert_eq!(error, ModelError::Refused { status: 400, detail });
     }
@@ -102,7 +102,7 @@ async fn a_refusal_of_something_else_stays_a_refusal() {
 async fn a_server_that_refuses_everything_is_left_alone() {
     let server = Server::start(vec![refusal("temperature response_format max_completion_tokens"); 20]).await;
     let (model, _) = client(&settings(Api::OpenAi, &server));
-    let error = model.ask(&ModelCall { form: json_form(), ..call() }).await.unwrap_err();
+    let error = model.ask(&ModelCall { form: json_form(), ..call() }).await.unwrap_err().error;
     assert!(matches!(error, ModelError::Refused { status: 400, .. }), "{error:?}");
     assert_eq!(server.asked().len(), 5, "four steps down and the last word");
 }

@@ -132,8 +132,8 @@ async fn a_refusal_is_an_error_and_an_unknown_role_too() {
     let server = Server::start(vec![Say::json(200, &refusal)]).await;
     let (model, _) = client(&settings(Api::OpenAi, &server));
     let expect = ModelError::Refused { status: 0, detail: "I will not".to_owned() };
-    assert_eq!(model.ask(&call()).await.unwrap_err(), expect);
-    let error = model.ask(&ModelCall { role: "poet", ..call() }).await.unwrap_err();
+    assert_eq!(model.ask(&call()).await.unwrap_err().error, expect);
+    let error = model.ask(&ModelCall { role: "poet", ..call() }).await.unwrap_err().error;
     assert!(error.to_string().contains("no role is called poet"), "{error}");
     assert_eq!(server.asked().len(), 1);
 }

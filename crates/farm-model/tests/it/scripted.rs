@@ -133,7 +133,7 @@ async fn the_first_line_that_fits_answers() {
             assert!(reply.truncated);
         }
     }
-    let error = model.ask(&ask("coder", coder("fix sub", None, &[], &[failure(2)]))).await.unwrap_err();
+    let error = model.ask(&ask("coder", coder("fix sub", None, &[], &[failure(2)]))).await.unwrap_err().error;
     let ModelError::Refused { detail, .. } = &error else { panic!("{error:?}") };
     assert!(detail.contains(r#"no line for role coder, attempt 3, asked "TASK GOAL:\nfix sub""#), "{detail}");
 }
@@ -143,7 +143,8 @@ async fn a_recorded_delay_counts_against_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let model = replaying(dir.path(), &[json!({"reply": "late", "delay_ms": 60_000})]);
     let started = Instant::now();
-    let error = model.ask(&ModelCall { deadline: Duration::from_millis(50), ..call() }).await.unwrap_err();
+    let error =
+        model.ask(&ModelCall { deadline: Duration::from_millis(50), ..call() }).await.unwrap_err().error;
     assert!(matches!(error, ModelError::Unavailable { calls: 1, .. }), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(20));
 }

@@ -27,8 +27,9 @@ use farm_wire::{Message, v1};
 use tokio::task::JoinSet;
 
 use crate::failure::Outcome;
+use crate::models::Models;
 use crate::program::{Program, SystemClock};
-use crate::roles::{TIDY, bind, folder, kafka, model, model_key, registry, serve_health, topics};
+use crate::roles::{TIDY, bind, folder, kafka, registry, serve_health, topics};
 
 /// Control, under way.
 pub(crate) struct Started {
@@ -60,8 +61,8 @@ pub(crate) async fn start(program: &Program) -> Outcome<Started> {
     let registry = registry("control")?;
     let metrics = Metrics::new(&registry)?;
     let health = Health::default();
-    let metrics_address = serve_health(program, registry, health.clone()).await?;
-    let control = Arc::new(control(program, metrics).await?);
+    let metrics_address = serve_health(program, registry.clone(), health.clone()).await?;
+    let control = Arc::new(control(program, metrics, &registry).await?);
     register_default(&control, program).await?;
     // Whether the topic still holds what was offered nobody can know after a restart; offering twice harms nothing.
     control.store.forget_offers().await?;
@@ -88,6 +89,7 @@ pub(crate) async fn start(program: &Program) -> Outcome<Started> {
     parts.spawn(phases::run(Arc::clone(&control), stop()));
     parts.spawn(intake::run(Arc::clone(&control), requests, stop()));
     parts.spawn(gauges(Arc::clone(&control), stop()));
+    parts.spawn(proofs(Arc::clone(&control), stop()));
     let (tidied, stopped) = (Arc::clone(&control), stop());
     parts.spawn(async move {
         tokio::select! {
@@ -126,16 +128,20 @@ impl Started {
     }
 }
 
-async fn control(program: &Program, metrics: Metrics) -> Outcome<Control> {
+async fn control(program: &Program, metrics: Metrics, registry: &prometheus::Registry) -> Outcome<Control> {
     let settings = &program.settings;
     let mut options = Options::new(|result: &CommitResult| v1::CommitResult::from(result).encode_to_vec());
     options.lease_ms = settings.get("control.lease-ms")?;
     options.max_runs = settings.get("control.max-runs")?;
     options.offer_timeout_ms = settings.get("control.offer-timeout-ms")?;
     let store = Store::open(Path::new(settings.text("control.store")), options, now_ms()).await?;
-    let secrets = model_key(settings)?;
-    let redactor = Redactor::new(&secrets);
-    let model = model(settings, redactor)?.map(|client| Arc::new(client) as Arc<dyn Model>);
+    let model = match Models::find(program)? {
+        Some(models) => {
+            let secrets: Vec<_> = models.secrets().chain(program.token()).collect();
+            Some(Arc::new(models.client(Redactor::new(&secrets), registry)?) as Arc<dyn Model>)
+        }
+        None => None,
+    };
     let default = settings.optional("control.default-repository").map(|_| RepoName::new(DEFAULT_REPOSITORY));
     Ok(Control {
         store,
@@ -246,6 +252,27 @@ async fn count(control: &Control) -> Result<(), StoreError> {
         let n = changes.get(&state).copied().unwrap_or_default();
         metrics.changes.with_label_values(&[state.name()]).set(gauge(n));
     }
-    metrics.ledger_entries.set(gauge(store.ledger_len().await?));
+    metrics.ledger_entries.inc_by(store.ledger_len().await?.saturating_sub(metrics.ledger_entries.get()));
     Ok(())
+}
+
+/// How often the whole ledger is verified.
+const PROVE: Duration = Duration::from_secs(3600);
+
+async fn proofs(control: Arc<Control>, stop: tokio_util::sync::CancellationToken) {
+    let mut ticks = tokio::time::interval(PROVE);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match control.store.verify_ledger().await {
+            Ok(Ok(_)) => control.metrics.ledger_verify_ok.set(1),
+            Ok(Err(broken)) => {
+                control.metrics.ledger_verify_ok.set(0);
+                tracing::error!(%broken, "the ledger is broken");
+            }
+            Err(error) => tracing::warn!(%error, "the ledger cannot be read; it is looked at again"),
+        }
+    }
 }

@@ -23,9 +23,10 @@ use farm_worker::metrics::Metrics;
 use farm_worker::worker::Worker;
 
 use crate::failure::{Failure, Outcome, exit};
+use crate::models::Models;
 use crate::program::{Program, SystemClock};
 use crate::roles::control::git;
-use crate::roles::{TIDY, folder, kafka, model, model_key, registry, serve_health, topics};
+use crate::roles::{TIDY, folder, kafka, registry, serve_health, topics};
 
 /// Runs until told to stop, or for one task.
 pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
@@ -33,19 +34,20 @@ pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
     let health = Health::default();
     let registry = registry("worker")?;
     let metrics = Metrics::new(&registry)?;
-    let address = serve_health(&program, registry, health.clone()).await?;
+    let address = serve_health(&program, registry.clone(), health.clone()).await?;
     let topics = topics(settings);
     let sink = Arc::new(KafkaSink::new(
         Producer::start(kafka(settings)?)?,
         topics.clone(),
         settings.get("kafka.max-record-bytes")?,
     ));
-    let kit = Arc::new(kit(&program, Arc::clone(&sink), metrics).await?);
+    let kit = Arc::new(kit(&program, Arc::clone(&sink), metrics, &registry).await?);
     // Who has a name for good goes on with its partitions after a crash. A worker for one task does not come back.
     let instance = settings.optional("worker.name").filter(|_| once.is_none()).map(str::to_owned);
     let member = KafkaSettings { instance, ..kafka(settings)? };
     let consumer = Consumer::start(&member, &[topics.coding_tasks], StartAt::Committed)?;
     let source = Arc::new(KafkaSource::new(consumer));
+    let metrics_of_source = kit.metrics.clone();
     let slots: u32 = settings.get("worker.slots")?;
     tracing::info!(name = kit.settings.name, slots, metrics = %address, sandbox = %kit.sandbox.tier(), "worker is ready");
     health.set_ready(true, "");
@@ -57,12 +59,15 @@ pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
     });
     let tidied = Arc::clone(&kit);
     let tidying = tokio::spawn(async move { tidied.mirrors.keep_tidy(TIDY).await });
+    let (watched, moved) = (Arc::clone(&source), metrics_of_source);
+    let watching = tokio::spawn(async move { watched.watch(&moved).await });
     let worker = Worker::new(kit, Arc::clone(&source) as _, slots, program.stop.clone());
     let ended = match once {
         None => worker.run(grace).await.map(|()| true),
         Some(idle) => worker.run_once(idle, grace).await,
     };
     tidying.abort();
+    watching.abort();
     drop(worker);
     sink.flush(Duration::from_secs(10)).await;
     if let Some(source) = Arc::into_inner(source) {
@@ -74,7 +79,12 @@ pub(crate) async fn run(program: Program, once: Option<Duration>) -> Outcome {
     Err(Failure::new(exit::TIMEOUT, "no task came"))
 }
 
-async fn kit(program: &Program, sink: Arc<KafkaSink>, metrics: Metrics) -> Outcome<Kit> {
+async fn kit(
+    program: &Program,
+    sink: Arc<KafkaSink>,
+    metrics: Metrics,
+    registry: &prometheus::Registry,
+) -> Outcome<Kit> {
     let settings = &program.settings;
     let name = match settings.optional("worker.name") {
         Some(name) => name.to_owned(),
@@ -87,13 +97,14 @@ async fn kit(program: &Program, sink: Arc<KafkaSink>, metrics: Metrics) -> Outco
         call_timeout: Duration::from_secs(20),
         retries: 5,
     })?;
-    let secrets: Vec<Secret> = model_key(settings)?.into_iter().chain(program.token()).collect();
-    let model = model(settings, Redactor::new(&secrets))?.ok_or_else(|| {
+    let models = Models::find(program)?.ok_or_else(|| {
         Failure::new(
             exit::USAGE,
             "a worker needs a model: set CODING_MODEL (and OPENAI_API_KEY or OPENAI_BASE_URL), or MOCK_LLM=1 for none",
         )
     })?;
+    let secrets: Vec<Secret> = models.secrets().chain(program.token()).collect();
+    let model = models.client(Redactor::new(&secrets), registry)?;
     let context_timeout = settings.duration("worker.context-timeout-ms")?;
     let rag = match settings.optional("worker.rag-url") {
         Some(url) => Some(Arc::new(RemoteContext::new(url, context_timeout)?) as Arc<dyn Context>),

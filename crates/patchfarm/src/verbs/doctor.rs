@@ -7,9 +7,10 @@ use std::time::Duration;
 use farm_sandbox::{Sandbox, Settings as SandboxSettings, Toolchains};
 
 use crate::failure::{Failure, Outcome, exit};
+use crate::models::Models;
 use crate::output::say;
 use crate::program::Program;
-use crate::roles::{kafka, model_key, topics};
+use crate::roles::{kafka, topics};
 
 /// The least version of git: what Debian 12 ships.
 const GIT: (u32, u32) = (2, 39);
@@ -111,15 +112,12 @@ async fn broker(program: &Program) -> Finding {
 fn model(program: &Program) -> Finding {
     let what = "model";
     let settings = &program.settings;
-    let (good, detail) = match (settings.optional("model.name"), model_key(settings)) {
+    let (good, detail) = match Models::find(program) {
         _ if settings.flag("model.mock") => (true, "mock: no model is asked".to_owned()),
         _ if settings.optional("model.replay").is_some() => (true, "replies come from a file".to_owned()),
-        (_, Err(failure)) => (false, failure.message),
-        (None, Ok(_)) => (false, "set CODING_MODEL, or MOCK_LLM=1 to go without".to_owned()),
-        (Some(name), Ok(key)) => {
-            let key = if key.is_some() { "a key is set" } else { "no key is set" };
-            (true, format!("{name} by {}; {key}", settings.text("model.api")))
-        }
+        Err(error) => (false, error.to_string()),
+        Ok(None) => (false, "set CODING_MODEL, or MOCK_LLM=1 to go without".to_owned()),
+        Ok(Some(models)) => (true, models.describe()),
     };
     Finding { good, what, detail }
 }

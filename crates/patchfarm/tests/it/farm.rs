@@ -29,7 +29,13 @@ async fn a_change_goes_from_a_request_to_a_checked_branch() {
         // Its first reply fits nowhere; the second one does.
         rule(MODEL_GOAL, vec![Answer::text(bad), Answer::text(good)]),
         rule(BUNDLE_GOAL, vec![Answer::text(reply("short"))]),
-        rule(ANALYSE_GOAL, vec![Answer::text("By a loop.")]),
+        rule(
+            ANALYSE_GOAL,
+            vec![
+                Answer { status: 503, ..Answer::text("busy") },
+                Answer { cached_tokens: 7, ..Answer::text("By a loop.") },
+            ],
+        ),
     ];
     let farm = Farm::start(BINARY, &[RELAY], rules, &[]).await;
     // The seed's one repository, for the tasks of its producers.
@@ -53,7 +59,9 @@ async fn a_change_goes_from_a_request_to_a_checked_branch() {
     let control = farm::metrics(&farm.metrics).await;
     let workers = [farm::metrics(&first).await, farm::metrics(&second).await];
     metrics::assert_moved(metrics::CONTROL, By::Farm, &[control.as_str()]);
-    metrics::assert_moved(metrics::WORKER, By::Farm, &workers.each_ref().map(String::as_str));
+    let texts = workers.each_ref().map(String::as_str);
+    metrics::assert_moved(metrics::WORKER, By::Farm, &texts);
+    metrics::assert_moved(metrics::MODEL, By::Farm, &texts);
     metrics::keep("control", &control);
     metrics::keep("worker", workers.iter().max_by_key(|text| text.len()).unwrap());
 }

@@ -12,6 +12,8 @@ pub(crate) enum By {
     BadInput,
     /// `crash`: workers that die and remotes that refuse.
     Crash,
+    /// farm-kafka's own suite: here it is over before anybody can look.
+    Kafka,
 }
 
 pub(crate) const CONTROL: &[(&str, By)] = &[
@@ -23,7 +25,8 @@ pub(crate) const CONTROL: &[(&str, By)] = &[
     ("patchfarm_lease_requests_total", By::Farm),
     ("patchfarm_branches_deleted_total", By::Crash),
     ("patchfarm_gate_results_total", By::Farm),
-    ("patchfarm_ledger_entries", By::Farm),
+    ("patchfarm_ledger_entries_total", By::Farm),
+    ("patchfarm_ledger_verify_ok", By::Farm),
 ];
 
 pub(crate) const WORKER: &[(&str, By)] = &[
@@ -39,9 +42,10 @@ pub(crate) const WORKER: &[(&str, By)] = &[
     ("patchfarm_patch_size_lines", By::Farm),
     ("patchfarm_check_runs_total", By::Farm),
     ("patchfarm_check_duration_seconds", By::Farm),
-    ("gen_ai_client_operation_duration_seconds", By::Farm),
-    ("gen_ai_client_token_usage", By::Farm),
-    ("patchfarm_llm_cost_usd_total", By::Farm),
+    ("patchfarm_task_queue_seconds", By::Farm),
+    ("patchfarm_lease_wait_seconds", By::Farm),
+    ("patchfarm_kafka_rebalances_total", By::Farm),
+    ("patchfarm_kafka_consumer_lag_messages", By::Kafka),
     ("patchfarm_rag_duration_seconds", By::Farm),
     ("patchfarm_git_push_total", By::Farm),
     ("patchfarm_policy_denials_total", By::BadInput),
@@ -49,6 +53,15 @@ pub(crate) const WORKER: &[(&str, By)] = &[
     ("patchfarm_begins_total", By::Farm),
     ("patchfarm_runs_given_back_total", By::Crash),
     ("patchfarm_results_unpublished_total", By::BadInput),
+];
+
+/// Those of whoever asks models: workers, and control when it plans.
+pub(crate) const MODEL: &[(&str, By)] = &[
+    ("gen_ai_client_operation_duration_seconds", By::Farm),
+    ("gen_ai_client_token_usage", By::Farm),
+    ("patchfarm_llm_cached_tokens_total", By::Farm),
+    ("patchfarm_llm_cost_usd_total", By::Farm),
+    ("patchfarm_llm_retries_total", By::Farm),
 ];
 
 /// Checks that each metric of this scenario was moved in one of the texts, which roles served.
@@ -87,11 +100,13 @@ fn the_tables_name_every_metric() {
     let cases = [
         (CONTROL, include_str!("../../../farm-control/src/metrics.rs")),
         (WORKER, include_str!("../../../farm-worker/src/metrics.rs")),
+        (MODEL, include_str!("../../../farm-model/src/metrics.rs")),
     ];
     for (table, source) in cases {
         // Names of metrics have a space of their own; those of labels stand in lists.
         let literals = source.split('"').skip(1).step_by(2);
-        let labels = ["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"];
+        let labels =
+            ["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"];
         let found: BTreeSet<&str> = literals
             .filter(|text| ["patchfarm_", "ca_", "gen_ai_"].iter().any(|prefix| text.starts_with(prefix)))
             .filter(|text| !labels.contains(text))
