@@ -7,19 +7,42 @@ use std::collections::HashMap;
 use crate::refusal::{Code, Refusal};
 use crate::text::{Text, loose_key, shown};
 
-/// What one reply may still cost, in line comparisons.
+/// What one reply may still cost, in line comparisons: in proportion to its lines and those of its files, so that no repeats make the
+/// search quadratic.
 #[derive(Debug)]
-pub(crate) struct Budget(Cell<u64>);
+pub(crate) struct Budget {
+    left: Cell<u64>,
+    /// What may still be granted, whatever is read.
+    reserve: Cell<u64>,
+}
 
 impl Budget {
-    pub(crate) fn new(comparisons: u64) -> Budget {
-        Budget(Cell::new(comparisons))
+    /// Comparisons that every reply may cost, and that every line adds.
+    pub(crate) const BASE: u64 = 1_000_000;
+    pub(crate) const PER_LINE: u64 = 100;
+
+    /// Gives a reply its base, and never more than `max` in all.
+    pub(crate) fn new(max: u64) -> Budget {
+        let left = max.min(Self::BASE);
+        Budget { left: Cell::new(left), reserve: Cell::new(max - left) }
+    }
+
+    /// Adds what so many lines are worth.
+    pub(crate) fn grant(&self, n_lines: usize) {
+        let more = (n_lines as u64).saturating_mul(Self::PER_LINE).min(self.reserve.get());
+        self.reserve.set(self.reserve.get() - more);
+        self.left.set(self.left.get() + more);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> u64 {
+        self.left.get()
     }
 
     /// Takes from what is left, and refuses once nothing is.
     pub(crate) fn spend(&self, comparisons: usize) -> Result<(), Refusal> {
-        let left = self.0.get().checked_sub(comparisons as u64);
-        self.0.set(left.unwrap_or(0));
+        let left = self.left.get().checked_sub(comparisons as u64);
+        self.left.set(left.unwrap_or(0));
         left.map(|_| ()).ok_or_else(|| {
             Refusal::new(Code::TooComplex, "too many places look alike to decide where the edits belong")
         })

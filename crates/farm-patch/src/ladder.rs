@@ -101,27 +101,36 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
     if let Some(place) = choose(hunk, view, exact)? {
         return done.settle_exact(hunk, view, place, n_exact, budget);
     }
-    for tier in [Tier::TrailingSpace, Tier::LostSpace, Tier::Tabs, Tier::Indent, Tier::Punctuation] {
-        let found = matches(hunk, &before, view, &by_distance, tier, budget)?;
-        if let Some(place) = choose(hunk, view, found)? {
-            let is_stated = hunk.stated == Some(place.start);
-            if tier >= Tier::Tabs
-                && (hunk.counts_wrong || !is_stated && all_stand_elsewhere(&before, view, budget)?)
-            {
-                return Err(Refusal::new(
-                    Code::Ambiguous,
-                    "the lines fit in one place only loosely, and may mean another",
-                )
-                .expected(nearest::wanted(hunk))
-                .found(vec![nearest::numbered(view, place.start)]));
-            }
-            let verdict = done.settle_loose(hunk, view, place, budget)?;
-            if let Verdict::Placed(places) = &verdict {
-                let alike = Afterimages::find(hunk, view, tier, budget)?;
-                places.iter().try_for_each(|place| alike.settle_alike(hunk, view, place, budget))?;
-            }
-            return Ok(verdict);
+    // None of the last three is stricter than the others, so all that they find are rivals.
+    const RUNGS: [&[Tier]; 3] =
+        [&[Tier::TrailingSpace], &[Tier::LostSpace], &[Tier::Tabs, Tier::Indent, Tier::Punctuation]];
+    for tiers in RUNGS {
+        let mut found: Vec<Placement> = Vec::new();
+        for tier in tiers {
+            let more = matches(hunk, &before, view, &by_distance, *tier, budget)?;
+            found.extend(more);
         }
+        found.sort_by_key(|place| place.start);
+        found.dedup_by_key(|place| place.start);
+        let Some(place) = choose(hunk, view, found)? else { continue };
+        let is_stated = hunk.stated == Some(place.start);
+        if tiers.contains(&Tier::Tabs)
+            && (hunk.counts_wrong || !is_stated && all_stand_elsewhere(&before, view, budget)?)
+        {
+            return Err(Refusal::new(
+                Code::Ambiguous,
+                "the lines fit in one place only loosely, and may mean another",
+            )
+            .expected(nearest::wanted(hunk))
+            .found(vec![nearest::numbered(view, place.start)]));
+        }
+        let tier = place.tier.max(tiers[0]);
+        let verdict = done.settle_loose(hunk, view, place, budget)?;
+        if let Verdict::Placed(places) = &verdict {
+            let alike = Afterimages::find(hunk, view, tier, budget)?;
+            places.iter().try_for_each(|place| alike.settle_alike(hunk, view, place, budget))?;
+        }
+        return Ok(verdict);
     }
     if let (Some(first), true) = (done.telling().first(), candidates.is_empty()) {
         return Ok(Verdict::Already(*first));

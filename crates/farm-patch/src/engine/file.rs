@@ -210,6 +210,7 @@ const RECENT: usize = 8;
 /// Places all hunks in the base; those that speak of what an earlier one wrote are placed in the result.
 fn apply_hunks(path: &str, base: &[u8], hunks: &[Hunk], budget: &Budget) -> Result<Edited, Refusal> {
     let view = View::new(base);
+    budget.grant(view.lines.len());
     let mut places: Vec<(usize, Placement)> = Vec::new();
     let mut late: Vec<(&Hunk, Refusal)> = Vec::new();
     let mut placed = Vec::new();

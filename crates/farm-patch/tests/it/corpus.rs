@@ -11,7 +11,8 @@ use farm_patch::{Limits, Outcome, Request, apply};
 
 use crate::files::Files;
 
-fn read_tree(root: &Path) -> Files {
+/// Reads a folder as files, with modes and links.
+pub(crate) fn read_tree(root: &Path) -> Files {
     fn walk(dir: &Path, prefix: &str, files: &mut BTreeMap<String, (Vec<u8>, u32)>) {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
             let name = format!("{prefix}{}", entry.file_name().into_string().unwrap());
@@ -90,11 +91,19 @@ fn folders(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+/// Gives the folders of all cases.
+pub(crate) fn cases() -> Vec<PathBuf> {
+    folders(&root()).iter().flat_map(|class| folders(class)).collect()
+}
+
 #[test]
 fn every_case_of_the_corpus_holds() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let cases: Vec<PathBuf> = folders(&root).iter().flat_map(|class| folders(class)).collect();
-    assert!(cases.len() >= 60, "only {} cases were found", cases.len());
+    let (root, cases) = (root(), cases());
+    assert!(cases.len() >= 200, "only {} cases were found", cases.len());
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|case| {

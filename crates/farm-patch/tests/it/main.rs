@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::result_large_err)]
 
 mod corpus;
+mod differential;
 mod files;
 mod hostile;
 mod properties;

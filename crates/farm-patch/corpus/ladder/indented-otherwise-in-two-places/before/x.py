@@ -1,0 +1,8 @@
+def a():
+	ends here
+	pass
+
+
+def b():
+    ends here
+    pass
