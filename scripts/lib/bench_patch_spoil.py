@@ -635,7 +635,7 @@ def blocks_indented_less(commit, rng):
 
 @spoils()
 def blocks_with_trailing_space(commit, rng):
-    spoiled = each_line(commit.files, lambda line: line + " " * rng.choice([0, 1, 2]))
+    spoiled = each_line(commit.files, lambda line: line + " " * rng.choice([0, 1, 2]) if line.strip() else line)
     # A context line stands on both sides, so a block would ask for the space.
     if not spoiled:
         return None

@@ -110,6 +110,9 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
             let more = matches(hunk, &before, view, &by_distance, *tier, budget)?;
             found.extend(more);
         }
+        if tiers.contains(&Tier::LostSpace) {
+            found.retain(|place| fit::lost_marks(hunk, &view.lines[place.start..place.start + before.len()]));
+        }
         found.sort_by_key(|place| place.start);
         found.dedup_by_key(|place| place.start);
         let Some(place) = choose(hunk, view, found)? else { continue };

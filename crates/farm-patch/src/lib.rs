@@ -14,6 +14,8 @@ mod detect;
 mod edit;
 mod engine;
 mod format;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod index;
 mod ladder;
 mod patch;

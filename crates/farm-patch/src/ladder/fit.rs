@@ -56,6 +56,23 @@ pub(super) fn fit(before: &[&Line], window: &[Cow<str>], tier: Tier) -> Option<F
     }
 }
 
+/// Tells whether lines that have one space less than the file have lost their mark, and not a part of their indentation like the new lines.
+pub(super) fn lost_marks(hunk: &Hunk, window: &[Cow<str>]) -> bool {
+    let says_no_marks = hunk.sure_context && hunk.stated.is_none();
+    let is_blank = |text: &str| text.trim().is_empty();
+    let pairs = || hunk.before().zip(window).filter(|(_, have)| !is_blank(have));
+    if pairs().any(|(line, have)| line.bare || line.text.trim_end() == have.trim_end()) {
+        return true;
+    }
+    let depths: Vec<usize> = pairs().map(|(_, have)| split_indent(have).0.len()).collect();
+    let mut new = hunk.lines.iter().filter(|line| line.kind == Kind::Add && !is_blank(&line.text));
+    let is_shifted = |line: &Line| {
+        let depth = split_indent(&line.text).0.len();
+        !depths.contains(&depth) && depths.contains(&(depth + 1))
+    };
+    !says_no_marks && !new.any(is_shifted)
+}
+
 /// Pairs the indentations of lines that are not blank; `None` if the rest of a pair differs.
 fn indents<'l>(before: &'l [&Line], window: &'l [Cow<str>]) -> Option<Vec<(&'l str, &'l str)>> {
     let mut pairs = Vec::new();
