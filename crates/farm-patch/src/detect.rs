@@ -47,6 +47,11 @@ fn suffix(path: &str) -> &str {
     path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, suffix)| suffix)
 }
 
+/// Tells whether files with this suffix are text about code, in which dots are dots.
+fn is_document(suffix: &str) -> bool {
+    matches!(suffix, "md" | "markdown" | "mdx" | "rst" | "rdoc" | "txt" | "adoc" | "tex" | "org" | "textile")
+}
+
 /// Tells whether a line says that something is left out.
 fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
     const OPENERS: [&str; 8] = ["//", "#", "/*", "<!--", "--", ";", "%", "{/*"];
@@ -57,9 +62,8 @@ fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
         let body = above.is_some_and(|above| above.trim_end().ends_with([':', '"', '\'']));
         return match suffix {
             "py" | "pyi" => !body && suffix == "py",
-            "md" | "markdown" | "mdx" | "rst" | "txt" | "adoc" | "yml" | "yaml" | "tex" | "out"
-            | "stderr" | "stdout" | "snap" => false,
-            _ => true,
+            "yml" | "yaml" | "out" | "stderr" | "stdout" | "snap" => false,
+            _ => !is_document(suffix),
         };
     }
     // More dots than three frame a listing in AsciiDoc and underline a title elsewhere.
@@ -78,7 +82,7 @@ fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
         || comment.trim_end_matches(['*', '/', '-', '>', '}', ' ', ')', ']', ';']).ends_with("...");
     let words = comment.trim_matches(|c: char| !c.is_alphanumeric());
     if words.is_empty() {
-        return dotted;
+        return dotted && !is_document(suffix(path));
     }
     const ALWAYS: [&str; 16] = [
         "rest of the code",
@@ -194,6 +198,8 @@ mod tests {
         assert_eq!(code("a.py", "", &["def f():", "    ..."]), None);
         assert_eq!(code("a.py", "", &["x = 1", "..."]), Some(Code::Placeholder));
         assert_eq!(code("a.md", "", &["..."]), None);
+        assert_eq!(code("a.rdoc", "", &["  # ..."]), None);
+        assert_eq!(code("a.md", "", &["<!-- existing content ... -->"]), Some(Code::Placeholder));
     }
 
     #[test]

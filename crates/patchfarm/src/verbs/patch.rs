@@ -19,11 +19,13 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Runs the verb.
 pub(crate) fn run(apply: &PatchApply) -> Outcome {
+    let target = Target::open(apply);
     if apply.batch {
-        return batch(apply);
+        return batch(apply, &target);
     }
+    let rev = apply.rev.as_deref().unwrap_or("HEAD");
     let answer = match reply(apply) {
-        Ok(reply) => once(apply, apply.rev.as_deref().unwrap_or("HEAD"), &reply, apply.path.as_deref()),
+        Ok(reply) => once(&target, rev, &reply, apply.path.as_deref(), apply.dry_run),
         Err(error) => error_answer(&error.message),
     };
     print(apply, &answer);
@@ -48,11 +50,11 @@ struct BatchLine {
 }
 
 /// One answer a line, whatever the line holds; a bad line ends nothing.
-fn batch(apply: &PatchApply) -> Outcome {
+fn batch(apply: &PatchApply, target: &Outcome<Target>) -> Outcome {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let answer = match serde_json::from_str::<BatchLine>(&line) {
-            Ok(line) => once(apply, &line.rev, &line.reply, line.path.as_deref()),
+            Ok(line) => once(target, &line.rev, &line.reply, line.path.as_deref(), apply.dry_run),
             Err(error) => error_answer(&format!("expected an object with `rev` and `reply`: {error}")),
         };
         say(&answer.to_string());
@@ -60,11 +62,11 @@ fn batch(apply: &PatchApply) -> Outcome {
     Ok(())
 }
 
-fn once(apply: &PatchApply, rev: &str, reply: &str, path: Option<&str>) -> Value {
-    let done = match (&apply.repo, &apply.dir) {
-        (Some(repo), _) => in_repository(repo, rev, reply, path, apply.dry_run),
-        (None, Some(dir)) => in_folder(dir, reply, path, apply.dry_run),
-        (None, None) => Err(Failure::new(exit::USAGE, "expected --repo or --dir")),
+fn once(target: &Outcome<Target>, rev: &str, reply: &str, path: Option<&str>, dry_run: bool) -> Value {
+    let done = match target {
+        Ok(Target::Repository(objects)) => in_repository(objects, rev, reply, path, dry_run),
+        Ok(Target::Folder(dir)) => in_folder(dir, reply, path, dry_run),
+        Err(failure) => return error_answer(&failure.message),
     };
     done.unwrap_or_else(|failure| error_answer(&failure.message))
 }
@@ -115,12 +117,28 @@ fn explain(answer: &Value) {
     }
 }
 
-struct Base {
-    objects: Objects,
+/// What replies are applied to; opened once for all of a batch.
+enum Target {
+    Repository(Objects),
+    Folder(PathBuf),
+}
+
+impl Target {
+    fn open(apply: &PatchApply) -> Outcome<Target> {
+        match (&apply.repo, &apply.dir) {
+            (Some(repo), _) => Ok(Target::Repository(Objects::open(repo)?)),
+            (None, Some(dir)) => Ok(Target::Folder(dir.clone())),
+            (None, None) => Err(Failure::new(exit::USAGE, "expected --repo or --dir")),
+        }
+    }
+}
+
+struct Base<'a> {
+    objects: &'a Objects,
     tree: Oid,
 }
 
-impl Source for Base {
+impl Source for Base<'_> {
     fn read(&self, path: &str) -> Option<File> {
         let blob = self.objects.read(&self.tree, &path.into(), MAX_FILE_BYTES).ok().flatten()?;
         Some(File { content: blob.content.unwrap_or_default(), mode: Mode::from_bits(blob.mode.bits()) })
@@ -128,8 +146,13 @@ impl Source for Base {
 }
 
 /// Checks nothing out: writes objects, prints the tree.
-fn in_repository(repo: &Path, rev: &str, reply: &str, path: Option<&str>, dry_run: bool) -> Outcome<Value> {
-    let objects = Objects::open(repo)?;
+fn in_repository(
+    objects: &Objects,
+    rev: &str,
+    reply: &str,
+    path: Option<&str>,
+    dry_run: bool,
+) -> Outcome<Value> {
     let tree = objects.tree_of(&objects.resolve(rev)?)?;
     let base = Base { objects, tree };
     let patch = match farm_patch::apply(&Request { reply, path, limits: Limits::default() }, &base) {
