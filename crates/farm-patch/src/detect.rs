@@ -114,7 +114,8 @@ fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
         "your code",
     ];
     ALWAYS.iter().any(|phrase| words.contains(phrase)) && (dotted || words.split_whitespace().count() <= 9)
-        || dotted && DOTTED.iter().any(|phrase| words.contains(phrase))
+        || dotted
+            && DOTTED.iter().any(|phrase| words.starts_with(phrase) || words.contains(&format!(" {phrase}")))
 }
 
 fn is_edit_marker(path: &str, line: &str) -> bool {
@@ -191,6 +192,7 @@ mod tests {
             "println!(\"...\");",
             "..",
             "....",
+            "// make another request to confirm that it can be reused...",
             "// and so on",
         ] {
             assert_eq!(code("a.js", "", &[line]), None, "{line}");

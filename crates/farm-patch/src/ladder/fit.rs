@@ -65,12 +65,11 @@ pub(super) fn lost_marks(hunk: &Hunk, window: &[Cow<str>]) -> bool {
         return true;
     }
     let depths: Vec<usize> = pairs().map(|(_, have)| split_indent(have).0.len()).collect();
-    let mut new = hunk.lines.iter().filter(|line| line.kind == Kind::Add && !is_blank(&line.text));
-    let is_shifted = |line: &Line| {
-        let depth = split_indent(&line.text).0.len();
-        !depths.contains(&depth) && depths.contains(&(depth + 1))
-    };
-    !says_no_marks && !new.any(is_shifted)
+    let new = hunk.lines.iter().filter(|line| line.kind == Kind::Add && !is_blank(&line.text));
+    let new: Vec<usize> = new.map(|line| split_indent(&line.text).0.len()).collect();
+    let as_deep = new.iter().any(|depth| depths.contains(depth));
+    let one_less = new.iter().any(|depth| depths.contains(&(depth + 1)));
+    !says_no_marks && (as_deep || !one_less)
 }
 
 /// Pairs the indentations of lines that are not blank; `None` if the rest of a pair differs.

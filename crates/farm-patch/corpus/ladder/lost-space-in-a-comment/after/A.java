@@ -1,0 +1,12 @@
+class A {
+  /**
+   * One.
+   * More.
+   */
+  int b;
+
+  /**
+   * Two.
+   */
+  int a;
+}

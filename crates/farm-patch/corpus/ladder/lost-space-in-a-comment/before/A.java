@@ -1,0 +1,6 @@
+class A {
+  /**
+   * One.
+   */
+  int a;
+}
