@@ -135,7 +135,9 @@ pub(crate) fn place(hunk: &Hunk, view: &View, budget: &Budget) -> Result<Verdict
         }
         return Ok(verdict);
     }
-    if let (Some(first), true) = (done.telling().first(), candidates.is_empty()) {
+    if let (Some(first), true) = (done.telling().first(), candidates.is_empty())
+        && !mostly_stands_as_stated(hunk, &before, view)
+    {
         return Ok(Verdict::Already(*first));
     }
     structural::place(hunk, &before, view, budget)?
@@ -182,6 +184,14 @@ fn all_stand_elsewhere(before: &[&Line], view: &View, budget: &Budget) -> Result
         }
     }
     Ok(true)
+}
+
+/// Tells whether half of the old lines stand at the stated line: then they are misquoted there, and a result elsewhere is another's.
+fn mostly_stands_as_stated(hunk: &Hunk, before: &[&Line], view: &View) -> bool {
+    let window = hunk.stated.and_then(|stated| view.lines.get(stated..)).unwrap_or_default();
+    let n_same =
+        before.iter().zip(window).filter(|(line, have)| line.text.trim_end() == have.trim_end()).count();
+    2 * n_same >= before.len()
 }
 
 /// Places a hunk that names no line of the file: that is clear only in an empty file, or at a stated end.
