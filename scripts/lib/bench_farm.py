@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ SLOTS = 64
 THINKING_MS = 1000
 LONG_THINKING_MS = 10_000
 MAX_FILE_BYTES = 40_000
+PLAIN = re.compile(r"\s*(?!diff |index |rename |copy |similarity |new |deleted |old )[A-Za-z].{8,}")
 # A branch name of 20 characters, as a change of ten tasks makes them.
 N_OTHER_BRANCHES = 1000
 TICK_S = os.sysconf("SC_CLK_TCK")
@@ -97,7 +99,9 @@ def write_edit(git, base, path, rng):
     lines = text.split("\n")
     if not text.endswith("\n") or "\r" in text or "\0" in text:
         return None
-    candidates = [at for at, line in enumerate(lines) if len(line.strip()) > 8 and lines.count(line) == 1]
+    # Lines that begin as no marker of any format does, and no header of a diff.
+    plain = [at for at, line in enumerate(lines) if PLAIN.match(line)]
+    candidates = [at for at in plain if lines.count(lines[at]) == 1]
     if not candidates:
         return None
     at = rng.choice(candidates)

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use farm_core::id::Oid;
 use farm_core::port::{Blobs, ContextQuery, Snippet};
@@ -29,8 +30,8 @@ type Key = (Oid, Language);
 pub struct Limits {
     /// Memory for what was extracted, in bytes.
     pub cache_bytes: usize,
-    /// How many bytes of new blobs one search reads; what is beyond counts by its path alone.
-    pub read_bytes: u64,
+    /// How long one search may read new blobs; what it did not come to counts by its path alone, and is the next one's.
+    pub read_time: Duration,
 }
 
 /// Searches trees.
@@ -38,6 +39,8 @@ pub struct Index {
     extractor: Box<dyn Extractor>,
     limits: Limits,
     extracts: Mutex<Lru<Key, Arc<Extract>>>,
+    /// Whoever has much to read has its turn: searches that begin together mostly lack the same.
+    turn: Mutex<()>,
 }
 
 /// What an index holds of a tree.
@@ -53,7 +56,7 @@ impl Index {
     /// An empty index.
     pub fn new(extractor: impl Extractor + 'static, limits: Limits) -> Self {
         let extracts = Mutex::new(Lru::new(limits.cache_bytes));
-        Self { extractor: Box::new(extractor), limits, extracts }
+        Self { extractor: Box::new(extractor), limits, extracts, turn: Mutex::new(()) }
     }
 
     /// The snippets that the query is about, at most `limit` of them (0 means as many as fit its tokens).
@@ -122,9 +125,16 @@ impl Index {
     fn candidates(&self, blobs: &dyn Blobs, query: &Query) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> =
             blobs.files().into_iter().map(|file| Candidate { file, extract: None }).collect();
-        let missing = self.fill_from_cache(&mut candidates);
-        let wanted = within_reach(&candidates, missing, query, self.limits.read_bytes);
-        let extracted = extract_all(self.extractor.as_ref(), &wanted, blobs);
+        let deadline = Instant::now().checked_add(self.limits.read_time);
+        let since = self.extracts().now();
+        let mut wanted = self.fill_from_cache(&mut candidates);
+        let much = wanted.len() > BLOBS_PER_THREAD;
+        let _turn = much.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        if much {
+            wanted = self.fill_from_cache(&mut candidates);
+            likely_first(&mut wanted, &candidates, query);
+        }
+        let extracted = extract_all(self.extractor.as_ref(), &wanted, deadline, blobs);
         let mut cache = self.extracts();
         for (wanted, extract) in wanted.into_iter().zip(extracted) {
             let Some(extract) = extract else { continue };
@@ -132,7 +142,7 @@ impl Index {
                 candidates[file].extract = Some(Arc::clone(&extract));
             }
             let bytes = extract.bytes();
-            cache.insert(wanted.key, extract, bytes);
+            cache.insert_beside(since, wanted.key, extract, bytes);
         }
         drop(cache);
         candidates
@@ -145,10 +155,9 @@ impl Index {
             let key = (candidate.file.oid.clone(), Language::of(&candidate.file.path));
             candidate.extract = cache.get(&key);
             if candidate.extract.is_none() && candidate.file.size <= MAX_SOURCE_BYTES as u64 {
-                let size = candidate.file.size;
                 missing
                     .entry(key.clone())
-                    .or_insert_with(|| Wanted { key, size, files: Vec::new() })
+                    .or_insert_with(|| Wanted { key, files: Vec::new() })
                     .files
                     .push(index);
             }
@@ -165,40 +174,32 @@ impl Index {
 /// A blob that is not in the cache.
 struct Wanted {
     key: Key,
-    size: u64,
     /// The candidates that it stands under.
     files: Vec<usize>,
 }
 
-/// What can be read of `missing` within `max_bytes`: files whose path the query speaks of, then source, then the rest.
-fn within_reach(
-    candidates: &[Candidate],
-    mut missing: Vec<Wanted>,
-    query: &Query,
-    max_bytes: u64,
-) -> Vec<Wanted> {
-    if missing.iter().map(|wanted| wanted.size).sum::<u64>() <= max_bytes {
-        return missing;
-    }
+/// Files whose path the query speaks of, then source, then the rest.
+fn likely_first(wanted: &mut [Wanted], candidates: &[Candidate], query: &Query) {
     let asked: HashSet<Term> = query.terms.iter().map(|(term, _)| *term).collect();
-    missing.sort_by_cached_key(|wanted| {
+    wanted.sort_by_cached_key(|wanted| {
         let file = wanted.files.iter().min().copied().unwrap_or_default();
         let path = &candidates[file].file.path;
         let is_asked = terms(path).iter().any(|term| asked.contains(term));
         (!is_asked, Role::of(path) != Role::Source, file)
     });
-    let mut left = max_bytes;
-    missing.retain(|wanted| {
-        let fits = wanted.size <= left;
-        left -= if fits { wanted.size } else { 0 };
-        fits
-    });
-    missing
 }
 
-/// Reads and extracts on as many threads as the machine has; the answers stand in the order of `wanted`.
-fn extract_all(extractor: &dyn Extractor, wanted: &[Wanted], blobs: &dyn Blobs) -> Vec<Option<Arc<Extract>>> {
+/// Reads and extracts on as many threads as the machine has, until the deadline; the answers stand in the order of `wanted`.
+fn extract_all(
+    extractor: &dyn Extractor,
+    wanted: &[Wanted],
+    deadline: Option<Instant>,
+    blobs: &dyn Blobs,
+) -> Vec<Option<Arc<Extract>>> {
     let extract = |wanted: &Wanted| {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return None;
+        }
         let (oid, language) = &wanted.key;
         blobs.read(oid).map(|content| Arc::new(Extract::of(extractor, *language, &content)))
     };

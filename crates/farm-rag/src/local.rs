@@ -1,6 +1,8 @@
 //! The worker's own search, for when the context service is away: the same ranking over definitions found by their looks.
 //! It takes no extractor, so no C parser can come into a process that holds credentials (I6).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use farm_core::port::{Blobs, Context, ContextQuery, NoContext, Snippet};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -14,8 +16,8 @@ pub struct Local {
 }
 
 impl Local {
-    /// A worker has other things to hold: 32 MiB of extracts, and at most 48 MiB of new blobs read for one search.
-    pub const LIMITS: Limits = Limits { cache_bytes: 32 << 20, read_bytes: 48 << 20 };
+    /// A worker has other things to hold.
+    pub const LIMITS: Limits = Limits { cache_bytes: 64 << 20, read_time: Duration::MAX };
 
     /// An empty index with `limits`.
     pub fn new(limits: Limits) -> Self {

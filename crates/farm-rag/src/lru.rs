@@ -24,6 +24,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Lru<K, V> {
         Self { entries: HashMap::new(), bytes: 0, max_bytes, clock: 0 }
     }
 
+    /// A moment of its own clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock
+    }
+
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {
         self.clock += 1;
         let entry = self.entries.get_mut(key)?;
@@ -47,6 +52,26 @@ impl<K: Hash + Eq + Clone, V: Clone> Lru<K, V> {
             self.forget();
         }
         true
+    }
+
+    /// Keeps `value` only if what was used after `since` can stay: else a user of more than the map holds would push out
+    /// its own entries, and find none of them the next time.
+    pub(crate) fn insert_beside(&mut self, since: u64, key: K, value: V, bytes: usize) -> bool {
+        let room = self.max_bytes.saturating_sub(ENTRY_BYTES + bytes);
+        if self.bytes > room {
+            let old: Vec<K> = self
+                .entries
+                .iter()
+                .filter(|(_, e)| e.last_used <= since)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in old {
+                if let Some(entry) = self.entries.remove(&key) {
+                    self.bytes -= entry.bytes;
+                }
+            }
+        }
+        self.bytes <= room && self.insert(key, value, bytes)
     }
 
     /// Makes an eighth more room than is needed, so that it is not called for every entry.
@@ -81,6 +106,16 @@ mod tests {
         assert!(lru.insert(10, 10, 80));
         assert!(lru.bytes <= lru.max_bytes);
         assert_eq!((lru.get(&0), lru.get(&1), lru.get(&10)), (Some(0), None, Some(10)));
+    }
+
+    #[test]
+    fn one_who_needs_more_than_there_is_keeps_what_came_first() {
+        let mut lru = Lru::new(4 * (ENTRY_BYTES + 80));
+        assert!(lru.insert("old", 0, 80));
+        let since = lru.now();
+        let kept = ["a", "b", "c", "d", "e", "f"].map(|key| lru.insert_beside(since, key, 1, 80));
+        assert_eq!(kept, [true, true, true, true, false, false]);
+        assert_eq!((lru.get(&"old"), lru.get(&"a"), lru.get(&"f")), (None, Some(1), None));
     }
 
     #[test]

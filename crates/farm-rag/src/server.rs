@@ -73,7 +73,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let share = settings.memory_bytes / 32;
-    let index = Index::new(TreeSitter::new()?, Limits { cache_bytes: 12 * share, read_bytes: u64::MAX });
+    let index = Index::new(TreeSitter::new()?, Limits { cache_bytes: 12 * share, read_time: Duration::MAX });
     let n_threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let service = Service {
         index: Arc::new(index),

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use crate::contract::assert_lines;
 use crate::tree::{Running, Tree, blob_id, project};
 
-const LIMITS: Limits = Limits { cache_bytes: 16 << 20, read_bytes: u64::MAX };
+const LIMITS: Limits = Limits { cache_bytes: 16 << 20, read_time: Duration::MAX };
 
 fn indexes() -> &'static [Index; 2] {
     static INDEXES: LazyLock<[Index; 2]> =

@@ -1,5 +1,7 @@
 //! What is found, and how it is packed.
 
+use std::time::Duration;
+
 use farm_core::port::Snippet;
 use farm_rag::extract::heuristic::Heuristic;
 use farm_rag::extract::tree_sitter::TreeSitter;
@@ -7,7 +9,7 @@ use farm_rag::index::{Index, Limits};
 
 use crate::tree::{Tree, blob_id, project};
 
-const LIMITS: Limits = Limits { cache_bytes: 16 << 20, read_bytes: u64::MAX };
+const LIMITS: Limits = Limits { cache_bytes: 16 << 20, read_time: Duration::MAX };
 
 fn indexes() -> [Index; 2] {
     [Index::new(Heuristic, LIMITS), Index::new(TreeSitter::new().unwrap(), LIMITS)]
@@ -36,6 +38,18 @@ fn the_definition_that_the_goal_speaks_of_comes_first() {
             assert_eq!(places(&found.results).first().map(String::as_str), Some(expect), "{goal}: {found:?}");
         }
     }
+}
+
+#[test]
+fn without_time_to_read_the_file_of_the_goal_is_shown_all_the_same() {
+    let tree = project();
+    let in_a_hurry = Index::new(Heuristic, Limits { read_time: Duration::ZERO, ..LIMITS });
+    let mut query = tree.query("the session");
+    assert_eq!(in_a_hurry.search(&query, 0, &tree).results, []);
+    query.path = Some("src/session.rs".into());
+    assert_eq!(in_a_hurry.search(&query, 0, &tree).results[0].path, "src/session.rs");
+    assert_eq!(in_a_hurry.warm(&tree).definitions, 0);
+    assert!(Index::new(Heuristic, LIMITS).warm(&tree).definitions > 0);
 }
 
 #[test]
@@ -129,14 +143,4 @@ fn a_path_that_is_not_there_points_at_its_neighbours() {
         query.path = Some("go/middleware.go".into());
         assert_eq!(index.search(&query, 1, &tree).results[0].path, "go/router.go");
     }
-}
-
-#[test]
-fn what_is_beyond_the_read_limit_is_found_by_its_path() {
-    let tree = project();
-    let index = Index::new(Heuristic, Limits { cache_bytes: 16 << 20, read_bytes: 200 });
-    let found = index.search(&tree.query("the http header"), 0, &tree);
-    let paths: Vec<_> = found.results.iter().map(|s| s.path.as_str()).collect();
-    assert_eq!(paths[0], "src/http.rs");
-    assert!(!paths.contains(&"README.md") && !paths.contains(&"src/session.rs"), "{paths:?}");
 }

@@ -1,5 +1,7 @@
 //! Definitions, and what a change touches.
 
+use std::time::Duration;
+
 use farm_rag::extract::Extractor;
 use farm_rag::extract::heuristic::Heuristic;
 use farm_rag::extract::tree_sitter::TreeSitter;
@@ -10,7 +12,7 @@ use farm_rag::{Kind, Language};
 use crate::tree::project;
 
 fn index() -> Index {
-    Index::new(TreeSitter::new().unwrap(), Limits { cache_bytes: 16 << 20, read_bytes: u64::MAX })
+    Index::new(TreeSitter::new().unwrap(), Limits { cache_bytes: 16 << 20, read_time: Duration::MAX })
 }
 
 #[test]
@@ -161,6 +163,6 @@ fn what_is_not_understood_touches_the_whole_file() {
         let touched = index.touched_symbols(path, before.as_bytes(), after.as_bytes());
         assert_eq!(touched, Touched::default(), "{path} {after:?}");
     }
-    let by_looks = Index::new(Heuristic, Limits { cache_bytes: 1 << 20, read_bytes: 1 << 20 });
+    let by_looks = Index::new(Heuristic, Limits { cache_bytes: 1 << 20, read_time: Duration::MAX });
     assert!(!by_looks.touched_symbols("a.py", b"", b"def f():\n    pass\n").known_language);
 }

@@ -11,6 +11,7 @@ use farm_git::credentials::Credentials;
 use farm_git::exports::Exports;
 use farm_git::mirror::Mirrors;
 use farm_kafka::{Consumer, Producer, Settings as KafkaSettings, StartAt};
+use farm_rag::index::Limits;
 use farm_rag::local::Local;
 use farm_rag::remote::Remote as RemoteContext;
 use farm_sandbox::{Sandbox, Settings as SandboxSettings, Toolchains};
@@ -130,7 +131,7 @@ async fn kit(
         clock: Arc::new(SystemClock),
         model: Arc::new(model),
         rag,
-        local_search: Arc::new(Local::new(Local::LIMITS)),
+        local_search: Arc::new(Local::new(Limits { read_time: context_timeout, ..Local::LIMITS })),
         mirrors: Mirrors::open(cache_dir.join("mirrors"), git(program))?,
         exports: Exports::open(cache_dir.join("exports"), settings.get("worker.export-bytes")?)?,
         sandbox,

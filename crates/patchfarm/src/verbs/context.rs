@@ -1,6 +1,7 @@
 //! `context search` (DESIGN §9, exact): needs no server and no working tree.
 
 use std::os::unix::process::CommandExt;
+use std::time::Duration;
 
 use farm_core::delta::FileMode;
 use farm_core::id::Oid;
@@ -48,7 +49,7 @@ pub(crate) fn run(search: &ContextSearch) -> Outcome {
         .collect();
     let extractor =
         TreeSitter::new().map_err(|error| Failure::new(exit::FAILURE, format!("no parsers: {error}")))?;
-    let index = Index::new(extractor, Limits { cache_bytes: 1 << 30, read_bytes: 1 << 30 });
+    let index = Index::new(extractor, Limits { cache_bytes: 1 << 30, read_time: Duration::MAX });
     let query = ContextQuery {
         tree,
         goal: search.query.clone(),
