@@ -66,6 +66,12 @@ fn is_placeholder(path: &str, line: &str, above: Option<&str>) -> bool {
             _ => !is_document(suffix),
         };
     }
+    // The last parameter of a variadic function, on a line of its own.
+    let closes =
+        text.strip_prefix("...").is_some_and(|rest| rest.bytes().all(|byte| b") ];,{".contains(&byte)));
+    if closes && above.is_some_and(|above| above.trim_end().ends_with([',', '('])) {
+        return false;
+    }
     // More dots than three frame a listing in AsciiDoc and underline a title elsewhere.
     if text.len() > 3 && text.bytes().all(|byte| byte == b'.') {
         return false;

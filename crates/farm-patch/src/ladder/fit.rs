@@ -188,10 +188,7 @@ fn rewritten(text: &str, fit: &Fit) -> Option<String> {
 fn insist_on_endings(hunk: &Hunk, before: &[&Line], view: &View, start: usize, place: &mut Placement) {
     let endings = view.text.lines[start..start + before.len()].iter().map(|line| line.ending);
     let faithful = before.iter().zip(endings).all(|(line, ending)| line.cr == (ending == Ending::CrLf));
-    let text_of =
-        |kind: Kind| hunk.lines.iter().filter(move |line| line.kind == kind).map(|line| line.text.as_str());
-    let only_endings = text_of(Kind::Drop).eq(text_of(Kind::Add));
-    if !faithful || !(before.iter().any(|line| line.cr) || only_endings) {
+    if !faithful || before.is_empty() {
         return;
     }
     let new_lines = hunk.lines.iter().filter(|line| line.kind == Kind::Add);

@@ -1,0 +1,3 @@
+a();
+// Make another request just to confirm that the connection can be reused...
+b();

@@ -1,0 +1,3 @@
+void die (int         code,
+          const char *format,
+          ...);
