@@ -138,6 +138,7 @@ def read_options():
     parser = argparse.ArgumentParser(prog="scripts/bench farm", description=__doc__)
     parser.add_argument("clones", nargs="+", metavar="BARE_CLONE", help="a git directory")
     parser.add_argument("--tasks", type=int, default=100, metavar="N", help="edits of each way (default: 100)")
+    parser.add_argument("--seed-tasks", type=int, metavar="N", help="of them for the seed's slow way (default: all)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is random (default: 1)")
     parser.add_argument("--only", default="rate,warm,push,slow,long", metavar="PARTS", help="parts, by commas (default: all)")
     parser.add_argument("--keep", action="store_true", help="keep logs, store, caches and remotes")
@@ -212,7 +213,8 @@ class Bench:
     def rate(self):
         """The farm's tasks in a second, and the seed's."""
         farm = self.rounds["rate"].n_tasks / self.ask(self.rounds["rate"])
-        seed = self.options.tasks / seed_way(f"{self.git_url}seed.git", self.remote.target, self.remote.edits, self.home)
+        edits = self.remote.edits[: self.options.seed_tasks]
+        seed = len(edits) / seed_way(f"{self.git_url}seed.git", self.remote.target, edits, self.home)
         return {"farm_tasks_per_s": farm, "seed_tasks_per_s": seed, "rate_ratio": farm / seed}
 
     def push(self):
