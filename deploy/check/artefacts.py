@@ -89,7 +89,7 @@ def registered_metrics() -> set[str]:
 
 
 def is_label(name: str) -> bool:
-    return name in {"gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"}
+    return name in {"gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"}
 
 
 def used_metrics(expression: str) -> set[str]:
