@@ -17,6 +17,10 @@ const REPEAT: f64 = 0.75;
 /// A named file is shown whole up to this share of the budget, and by its best parts up to the same share if it is larger.
 const NAMED_SHARE: usize = 2;
 
+/// After so many snippets that did not fit, smaller ones are not looked for: each look reads a file, and in a large tree
+/// thousands of chunks match.
+const MAX_MISFITS: u32 = 32;
+
 /// What the prompt adds to each snippet besides its path, in bytes.
 const HEADER_BYTES: usize = 32;
 
@@ -91,17 +95,19 @@ impl Packer<'_> {
     }
 
     fn take_best(&mut self, files: Vec<Vec<Scored>>) {
+        let mut misfits = 0;
         let mut queue: BinaryHeap<Next> =
             files.into_iter().filter_map(|chunks| Next::of(chunks, 1.0)).collect();
         while let Some(Next { best, mut rest, factor }) = queue.pop() {
             // With no room left the rest is only counted.
-            if self.room.snippets == 0 || self.room.tokens <= HEADER_BYTES / 4 {
+            if self.room.snippets == 0 || self.room.tokens <= HEADER_BYTES / 4 || misfits == MAX_MISFITS {
                 self.found.dropped = self.found.dropped.saturating_add(1 + count(rest.len()));
                 continue;
             }
             let snippet = self.snippet(Scored { score: best.score * factor, ..best });
             let taken = snippet.is_some_and(|snippet| self.take(snippet));
             self.found.dropped += u32::from(!taken);
+            misfits += u32::from(!taken);
             queue.extend(rest.pop().map(|best| Next {
                 best,
                 rest,
